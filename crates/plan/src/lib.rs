@@ -1,1 +1,23 @@
-//! placeholder
+//! Decides which work units a stage runs now, and why.
+//!
+//! Everything here is pure: the configuration, the instant that counts as now, the rows of another stage and the
+//! recorded history go in, decisions come out. No clock, no file, no ledger. Units are streamed, so that a stage with
+//! millions of them needs memory for its values and for at most `max` short keys, never for its units.
+//!
+//! - [`check`] says what is wrong with a `units` section;
+//! - [`decide`] gives a [`Decision`] for each unit, oldest interval first;
+//! - [`Tally`] turns decisions into sentences.
+
+mod decide;
+mod explain;
+mod limit;
+mod partition;
+mod range;
+mod signature;
+mod values;
+
+pub use decide::{Decision, History, PlannedUnit, Reason, Skip, StageInput, StagePlan, check, decide};
+pub use explain::Tally;
+pub use partition::{Partition, Partitions};
+pub use range::Range;
+pub use signature::signature;

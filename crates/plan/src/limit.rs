@@ -1,0 +1,50 @@
+//! Which units a run takes if it cannot take all.
+
+use std::collections::BinaryHeap;
+
+use jiff::Timestamp;
+
+use crate::decide::{History, PlannedUnit, Reason};
+
+/// Smaller goes first: what owes rows before what is read again, then the earliest, then by number.
+type Rank = (bool, Timestamp, u64);
+
+/// The first `max` units, known by the last one's rank.
+///
+/// If `max` simply took units in their order, a done unit within grace, or one that grows with `now`, would keep its place
+/// in every run, and one behind it would never come to its turn.
+pub(crate) struct Limit {
+    max: usize,
+    first: BinaryHeap<Rank>,
+}
+
+impl Limit {
+    pub(crate) fn new(max: u64) -> Self {
+        Self { max: usize::try_from(max).unwrap_or(usize::MAX), first: BinaryHeap::new() }
+    }
+
+    /// Lets a unit compete. Holds at most `max` ranks.
+    pub(crate) fn offer(&mut self, number: u64, unit: &PlannedUnit, history: History) {
+        self.first.push(rank(number, unit, history));
+        if self.first.len() > self.max {
+            self.first.pop();
+        }
+    }
+
+    /// Whether the unit is among the first, once all were offered.
+    pub(crate) fn takes(&self, number: u64, unit: &PlannedUnit, history: History) -> bool {
+        self.first.len() < self.max
+            || self.first.peek().is_some_and(|last| rank(number, unit, history) <= *last)
+    }
+}
+
+fn rank(number: u64, unit: &PlannedUnit, history: History) -> Rank {
+    let tried = history.tried.unwrap_or(Timestamp::MIN);
+    match unit.reason {
+        Reason::Late => (true, tried, number),
+        Reason::Snapshot if history.done_before => (true, tried, number),
+        Reason::New | Reason::FailedBefore | Reason::Unfinished | Reason::Snapshot => {
+            (false, unit.interval.map_or(Timestamp::MIN, |interval| interval.low), number)
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The name of a unit in the ledger, for ever.
+
+use dil_model::unit::EachRow;
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// Names the unit of these values and of the interval that begins at `low`: `id=42,time=2024-01-01T00:00:00Z`.
+///
+/// Fields stand in the order of their names, so neither the order in the flow file nor that of the upstream rows
+/// matters. The interval is named by its first instant only, so that a unit keeps its name while its end moves. A text is
+/// quoted as JSON where it could be taken for something else: different units never share a name. A unit without
+/// values and interval is `all`.
+pub fn signature(each: &EachRow, low: Option<Timestamp>) -> String {
+    let mut names: Vec<&String> = each.keys().collect();
+    names.sort_unstable();
+    let mut pairs: Vec<String> = names
+        .iter()
+        .filter_map(|name| Some(format!("{}={}", spell_name(name), spell(each.get(*name)?))))
+        .collect();
+    if let Some(low) = low {
+        pairs.push(format!("time={low}"));
+    }
+    if pairs.is_empty() { "all".to_owned() } else { pairs.join(",") }
+}
+
+/// The interval is `time`; a field of that name is told apart by its quotes.
+fn spell_name(name: &str) -> String {
+    if is_plain(name) && name != "time" { name.to_owned() } else { Value::from(name).to_string() }
+}
+
+fn spell(value: &Value) -> String {
+    match value {
+        Value::String(text) if is_plain(text) && !looks_typed(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-'))
+}
+
+/// Whether a bare text would read as a number, a bool or a null.
+fn looks_typed(text: &str) -> bool {
+    matches!(text, "true" | "false" | "null") || text.parse::<f64>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(each: Value, low: Option<&str>, expect: &str) {
+        let each: EachRow = serde_json::from_value(each).unwrap();
+        assert_eq!(signature(&each, low.map(|low| low.parse().unwrap())), expect);
+    }
+
+    #[test]
+    fn stays_as_it_is_for_ever() {
+        check(json!({}), None, "all");
+        check(json!({}), Some("2024-01-01T00:00:00Z"), "time=2024-01-01T00:00:00Z");
+        check(json!({ "id": 42 }), Some("2024-01-01T00:00:00Z"), "id=42,time=2024-01-01T00:00:00Z");
+        check(json!({ "region": "eu", "id": -7 }), None, "id=-7,region=eu");
+        check(json!({ "path": "a b/ü,=\".csv" }), None, r#"path="a b/ü,=\".csv""#);
+        check(json!({ "v": "2024-01-01T00:00:00" }), None, "v=2024-01-01T00:00:00");
+    }
+
+    #[test]
+    fn a_text_that_looks_like_another_value_is_quoted() {
+        check(json!({ "id": "42" }), None, r#"id="42""#);
+        check(json!({ "id": "007" }), None, r#"id="007""#);
+        check(json!({ "id": "1e3" }), None, r#"id="1e3""#);
+        check(json!({ "id": "true" }), None, r#"id="true""#);
+        check(json!({ "id": true }), None, "id=true");
+        check(json!({ "id": "" }), None, r#"id="""#);
+    }
+
+    #[test]
+    fn a_field_named_time_is_not_the_interval() {
+        check(json!({ "time": "2024-01-01T00:00:00Z" }), None, r#""time"=2024-01-01T00:00:00Z"#);
+        check(json!({ "a=b": 1 }), None, r#""a=b"=1"#);
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            any::<i64>().prop_map(Value::from),
+            (-3_i64..3).prop_map(Value::from),
+            any::<bool>().prop_map(Value::from),
+            (-1e3..1e3_f64).prop_map(Value::from),
+            "[a,=\"0-9:.e\\\\]{0,4}".prop_map(Value::from),
+            prop::sample::select(vec!["true", "null", "all", "1", "-1", "time", "2024-01-01T00:00:00Z"])
+                .prop_map(Value::from),
+        ]
+    }
+
+    fn unit() -> impl Strategy<Value = (EachRow, Option<Timestamp>)> {
+        let name = prop_oneof!["[a-c,=\"]{0,3}", Just("time".to_owned()), Just("all".to_owned())];
+        let low = prop::option::of(
+            (0_i64..3).prop_map(|day| Timestamp::from_second(1_704_067_200 + day * 86_400).unwrap()),
+        );
+        (prop::collection::vec((name, value()), 0..3).prop_map(|pairs| pairs.into_iter().collect()), low)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn two_units_share_a_name_only_if_they_are_equal(a in unit(), b in unit()) {
+            prop_assert_eq!(signature(&a.0, a.1) == signature(&b.0, b.1), a == b);
+        }
+    }
+}
