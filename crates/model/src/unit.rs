@@ -118,8 +118,6 @@ pub enum UnitEvent {
     },
     /// Durable progress. The worker waits for [`CoordinatorReply::Durable`] before it goes on.
     Checkpoint(Position),
-    /// Something the user should know, that is no failure.
-    Warning(String),
     /// The end, good or bad.
     Report(UnitReport),
 }

@@ -1,0 +1,140 @@
+//! The ledger: what is known of runs, units, publications and leases, in one embedded SQLite file.
+//!
+//! Only the coordinator opens it. Every change that a run makes goes through [`Ledger::write`], which checks inside the same
+//! transaction that the run still holds its lease: a coordinator that slept past its lease can change nothing more.
+//!
+//! Durability: WAL with `synchronous = FULL`, so a committed transaction survives a power cut.
+
+mod lease;
+mod publication;
+mod run;
+mod schema;
+mod unit;
+mod view;
+
+pub(crate) use lease::LeaseGuard;
+pub(crate) use publication::{Publication, PublishedUnit, Swap, join};
+pub(crate) use run::RunRecord;
+pub(crate) use unit::{KeptFile, Leftover, Recorded, UnitHistory};
+pub use view::{LedgerView, ResetReport, RunRow, StageRow, UnitFilter, UnitRow};
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dil_model::boundary::durable;
+use dil_model::{Error, ErrorKind, Result};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+/// The file inside the state folder.
+const FILE: &str = "ledger.sqlite";
+
+/// The ledger of one state folder.
+pub(crate) struct Ledger {
+    connection: Mutex<Connection>,
+    path: PathBuf,
+    /// Names this ledger in staging prefixes, so that nothing of another ledger is ever touched.
+    pub(crate) id: String,
+}
+
+impl Ledger {
+    /// Opens the ledger, making it if there is none.
+    ///
+    /// # Errors
+    /// `State` if it is corrupt or of another version, `Storage` if the folder cannot be made.
+    pub(crate) fn open(state_dir: &Path) -> Result<Self> {
+        std::fs::create_dir_all(state_dir)
+            .map_err(|cause| Error::storage("creating the state folder", state_dir, &cause))?;
+        let path = state_dir.join(FILE);
+        let mut connection = Connection::open(&path).map_err(|cause| broken(&path, &cause))?;
+        connection.busy_timeout(Duration::from_secs(10)).map_err(|cause| broken(&path, &cause))?;
+        let id = schema::prepare(&mut connection, &path)?;
+        Ok(Self { connection: Mutex::new(connection), path, id })
+    }
+
+    /// Opens the ledger for looking at it; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub(crate) fn open_existing(state_dir: &Path) -> Result<Option<Self>> {
+        let path = state_dir.join(FILE);
+        if !path.try_exists().map_err(|cause| Error::storage("looking at", &path, &cause))? {
+            return Ok(None);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(&path, flags).map_err(|cause| broken(&path, &cause))?;
+        connection.busy_timeout(Duration::from_secs(10)).map_err(|cause| broken(&path, &cause))?;
+        let id = schema::prepare(&mut connection, &path)?;
+        Ok(Some(Self { connection: Mutex::new(connection), path, id }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic elsewhere cannot leave a transaction half done: dropping one rolls it back.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads.
+    pub(crate) fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        query(&self.lock()).map_err(|cause| broken(&self.path, &cause))
+    }
+
+    /// Changes the ledger in one transaction, if `lease` is still held.
+    ///
+    /// # Errors
+    /// `Lease` if it is not, `State` otherwise.
+    pub(crate) fn write<T>(
+        &self,
+        lease: &LeaseGuard,
+        name: &'static str,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        self.transaction(name, |transaction| {
+            if !lease.is_held(transaction)? {
+                return Ok(None);
+            }
+            change(transaction).map(Some)
+        })?
+        .ok_or_else(|| lease.lost())
+    }
+
+    /// Changes the ledger in one transaction, whoever holds the lease.
+    pub(crate) fn transaction<T>(
+        &self,
+        name: &'static str,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let mut connection = self.lock();
+        let done = durable(name, || -> rusqlite::Result<T> {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = change(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        });
+        done.map_err(|cause| broken(&self.path, &cause))
+    }
+}
+
+/// What SQLite says, for a user.
+fn broken(path: &Path, cause: &rusqlite::Error) -> Error {
+    use rusqlite::ffi::ErrorCode;
+    let place = path.display();
+    let code = match cause {
+        rusqlite::Error::SqliteFailure(failure, _) => Some(failure.code),
+        _ => None,
+    };
+    let (slug, hint) = match code {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => (
+            "state/corrupt",
+            format!("restore {place} from a backup, or move it away and start anew: units that are published would then be read again"),
+        ),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            ("state/busy", "another process has the ledger locked; is a run stopped or suspended?".to_owned())
+        }
+        Some(ErrorCode::DiskFull) => ("state/disk-full", "free some space; what was recorded is safe".to_owned()),
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            ("state/open", "give this user the right to write there, or choose another folder with --state".to_owned())
+        }
+        _ => ("state/failed", "run again; if it stays, restore the ledger from a backup".to_owned()),
+    };
+    Error::new(ErrorKind::State, slug, format!("the ledger {place}: {cause}")).hint(hint)
+}

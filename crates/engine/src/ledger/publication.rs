@@ -1,0 +1,130 @@
+//! The journal: what is about to be published, and that it was.
+
+use dil_model::manifest::{Output, StagedFile};
+use dil_model::schema::StoredSchema;
+use dil_model::unit::Counts;
+use dil_model::Result;
+use jiff::Timestamp;
+use rusqlite::params;
+use serde::{Deserialize, Serialize};
+
+use super::run::unreadable;
+use super::unit::{output_name, record_unit};
+use super::{LeaseGuard, Ledger};
+
+/// All that a publication changes: enough to finish it after a crash without anything else.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Publication {
+    pub(crate) flow: String,
+    pub(crate) stage: String,
+    pub(crate) run: String,
+    pub(crate) units: Vec<PublishedUnit>,
+    /// The folder that each output's names are relative to.
+    pub(crate) write_folder: Option<String>,
+    pub(crate) rows_folder: Option<String>,
+    /// Published files that these take the place of.
+    pub(crate) removes: Vec<String>,
+    /// Set when the whole folder is exchanged (`mode: replace`).
+    pub(crate) swap: Option<Swap>,
+    pub(crate) read_schema: Option<StoredSchema>,
+    pub(crate) written_schema: Option<StoredSchema>,
+}
+
+/// A folder that takes the place of another.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Swap {
+    /// The folder that is filled; afterwards it holds what was there before, and is removed.
+    pub(crate) fresh: String,
+    /// The mark that tells the new content from the old.
+    pub(crate) mark: String,
+}
+
+/// One unit of a publication.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PublishedUnit {
+    pub(crate) signature: String,
+    pub(crate) high: Option<Timestamp>,
+    pub(crate) counts: Counts,
+    pub(crate) files: Vec<StagedFile>,
+    /// Whether the unit's earlier files are among `removes`.
+    pub(crate) replaces: bool,
+}
+
+impl Publication {
+    /// The folder that an output's final names are relative to.
+    pub(crate) fn folder(&self, output: Output) -> Option<&str> {
+        match output {
+            Output::Write => self.write_folder.as_deref(),
+            Output::Rows => self.rows_folder.as_deref(),
+        }
+    }
+}
+
+impl Ledger {
+    /// Journals *prepared*; gives the publication's number.
+    pub(crate) fn prepare(&self, lease: &LeaseGuard, publication: &Publication) -> Result<i64> {
+        let body = serde_json::to_string(publication).map_err(|_| unreadable("a publication"))?;
+        self.write(lease, "publication.prepare", |transaction| {
+            transaction.execute(
+                "INSERT INTO publication (flow, stage, run, epoch, state, body) VALUES (?1, ?2, ?3, ?4, 'prepared', ?5)",
+                params![publication.flow, publication.stage, publication.run, lease.epoch, body],
+            )?;
+            Ok(transaction.last_insert_rowid())
+        })
+    }
+
+    /// The publications of a flow that were prepared and not recorded, oldest first.
+    pub(crate) fn prepared(&self, flow: &str) -> Result<Vec<(i64, Publication)>> {
+        let rows: Vec<(i64, String)> = self.read(|connection| {
+            connection
+                .prepare("SELECT id, body FROM publication WHERE flow = ?1 AND state = 'prepared' ORDER BY id")?
+                .query_map([flow], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        rows.into_iter()
+            .map(|(id, body)| Ok((id, serde_json::from_str(&body).map_err(|_| unreadable("a publication"))?)))
+            .collect()
+    }
+
+    /// Records: journal, watermarks, unit states, files and schema, in one transaction.
+    pub(crate) fn record(&self, lease: &LeaseGuard, id: i64, publication: &Publication) -> Result<()> {
+        let schemas = [("read", &publication.read_schema), ("written", &publication.written_schema)]
+            .into_iter()
+            .filter_map(|(kind, schema)| schema.as_ref().map(|schema| (kind, serde_json::to_string(schema))))
+            .map(|(kind, text)| text.map(|text| (kind, text)).map_err(|_| unreadable("a schema")))
+            .collect::<Result<Vec<_>>>()?;
+        self.write(lease, "publication.record", |transaction| {
+            let Publication { flow, stage, run, .. } = publication;
+            // The body is only needed until now; the row stays as the publication's trace.
+            transaction.execute("UPDATE publication SET state = 'recorded', body = '' WHERE id = ?1", [id])?;
+            for removed in &publication.removes {
+                transaction.execute("DELETE FROM file WHERE path = ?1", [removed])?;
+            }
+            let mut insert = transaction
+                .prepare_cached("INSERT OR REPLACE INTO file VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
+            for unit in &publication.units {
+                record_unit(transaction, (flow, stage, &unit.signature), run, unit.high, &unit.counts)?;
+                for file in &unit.files {
+                    let Some(folder) = publication.folder(file.output) else { continue };
+                    let path = join(folder, &file.name);
+                    let output = output_name(file.output);
+                    insert.execute(params![flow, stage, unit.signature, output, run, path, file.rows, file.bytes, file.sha256])?;
+                }
+            }
+            for (kind, text) in &schemas {
+                transaction.execute("INSERT OR REPLACE INTO stage_schema VALUES (?1, ?2, ?3, ?4)", [flow, stage, *kind, text])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs `step` while no other process can take the lease over: for the one step that must not be done twice.
+    pub(crate) fn fenced(&self, lease: &LeaseGuard, step: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.write(lease, "publication.fence", |_| Ok(step()))?
+    }
+}
+
+/// A final name below its folder, as the ledger keeps it.
+pub(crate) fn join(folder: &str, name: &str) -> String {
+    std::path::Path::new(folder).join(name).to_string_lossy().into_owned()
+}

@@ -1,0 +1,147 @@
+//! Runs and the stages that are over in them.
+
+use dil_model::schema::StoredSchema;
+use dil_model::{Error, ErrorKind, Result};
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{LeaseGuard, Ledger};
+
+/// One run.
+#[derive(Debug, Clone)]
+pub(crate) struct RunRecord {
+    pub(crate) run: String,
+    pub(crate) fingerprint: String,
+    /// What `now` means in it, also after it was interrupted.
+    pub(crate) as_of: Timestamp,
+}
+
+impl Ledger {
+    /// The run of this flow that was interrupted, if its last run was.
+    pub(crate) fn unfinished_run(&self, flow: &str) -> Result<Option<RunRecord>> {
+        let found = self.read(|connection| {
+            connection
+                .query_row(
+                    "SELECT run, fingerprint, as_of FROM run WHERE flow = ?1 AND state IN ('running', 'stopped')
+                     ORDER BY started DESC LIMIT 1",
+                    [flow],
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?)),
+                )
+                .optional()
+        })?;
+        found.map(|(run, fingerprint, as_of)| Ok(RunRecord { run, fingerprint, as_of: instant(as_of)? })).transpose()
+    }
+
+    /// Begins a run, or goes on with it.
+    pub(crate) fn begin_run(&self, lease: &LeaseGuard, flow: &str, record: &RunRecord) -> Result<()> {
+        self.write(lease, "run.begin", |transaction| {
+            transaction.execute(
+                "UPDATE run SET state = 'abandoned', ended = ?3 WHERE flow = ?1 AND run <> ?2 AND state IN ('running', 'stopped')",
+                params![flow, record.run, now()],
+            )?;
+            transaction.execute(
+                "INSERT INTO run (run, flow, fingerprint, state, as_of, started) VALUES (?1, ?2, ?3, 'running', ?4, ?5)
+                 ON CONFLICT (run) DO UPDATE SET state = 'running', ended = NULL",
+                params![record.run, flow, record.fingerprint, record.as_of.as_microsecond(), now()],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Ends a run.
+    pub(crate) fn end_run(&self, lease: &LeaseGuard, run: &str, state: &str, error: Option<&str>) -> Result<()> {
+        self.write(lease, "run.end", |transaction| {
+            transaction.execute(
+                "UPDATE run SET state = ?2, ended = ?3, error = ?4 WHERE run = ?1",
+                params![run, state, now(), error],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Whether the stage is over in this run.
+    pub(crate) fn is_stage_over(&self, run: &str, stage: &str) -> Result<bool> {
+        self.read(|connection| {
+            connection
+                .query_row("SELECT 1 FROM stage_run WHERE run = ?1 AND stage = ?2", [run, stage], |_| Ok(()))
+                .optional()
+                .map(|found| found.is_some())
+        })
+    }
+
+    /// Notes that the stage is over in this run.
+    pub(crate) fn end_stage(&self, lease: &LeaseGuard, run: &str, stage: &str) -> Result<()> {
+        self.write(lease, "stage.end", |transaction| {
+            transaction.execute("INSERT OR IGNORE INTO stage_run VALUES (?1, ?2)", [run, stage]).map(|_| ())
+        })
+    }
+
+    /// The stage's schemas: of the rows as read, and as written.
+    pub(crate) fn stage_schema(&self, flow: &str, stage: &str, kind: &str) -> Result<Option<StoredSchema>> {
+        let spelt: Option<String> = self.read(|connection| {
+            connection
+                .query_row(
+                    "SELECT spelt FROM stage_schema WHERE flow = ?1 AND stage = ?2 AND kind = ?3",
+                    [flow, stage, kind],
+                    |row| row.get(0),
+                )
+                .optional()
+        })?;
+        spelt.map(|text| serde_json::from_str(&text).map_err(|_| unreadable("a schema"))).transpose()
+    }
+
+    /// Notes folders in which something may be staged from now on.
+    pub(crate) fn add_staging(&self, lease: &LeaseGuard, flow: &str, folders: &[String]) -> Result<()> {
+        self.write(lease, "staging.add", |transaction| {
+            for folder in folders {
+                transaction.execute("INSERT OR IGNORE INTO staging VALUES (?1, ?2)", [flow, folder])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The folders in which something may be staged.
+    pub(crate) fn staging(&self, flow: &str) -> Result<Vec<String>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached("SELECT folder FROM staging WHERE flow = ?1")?
+                .query_map([flow], |row| row.get(0))?
+                .collect()
+        })
+    }
+
+    /// The runs of this flow whose kept rows are no longer needed: all but the newest `keep` that are over.
+    pub(crate) fn old_runs(&self, flow: &str, keep: u32) -> Result<Vec<String>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT run FROM run WHERE flow = ?1 AND state NOT IN ('running', 'stopped')
+                     AND run IN (SELECT run FROM file WHERE flow = ?1 AND output = 'rows')
+                     ORDER BY started DESC LIMIT -1 OFFSET ?2",
+                )?
+                .query_map(params![flow, keep], |row| row.get(0))?
+                .collect()
+        })
+    }
+
+    /// Forgets the kept rows of a run; their files are removed by the caller, before.
+    pub(crate) fn forget_rows(&self, lease: &LeaseGuard, run: &str) -> Result<()> {
+        self.write(lease, "rows.forget", |transaction| {
+            transaction.execute("DELETE FROM file WHERE run = ?1 AND output = 'rows'", [run]).map(|_| ())
+        })
+    }
+}
+
+/// The present, for records that people read.
+pub(super) fn now() -> String {
+    Timestamp::now().to_string()
+}
+
+pub(super) fn instant(microseconds: i64) -> Result<Timestamp> {
+    Timestamp::from_microsecond(microseconds).map_err(|_| unreadable("a time"))
+}
+
+pub(super) fn unreadable(what: &str) -> Error {
+    Error::new(ErrorKind::State, "state/corrupt", format!("{what} in the ledger cannot be read"))
+        .hint("restore the ledger from a backup, or move it away and start anew")
+}

@@ -1,0 +1,108 @@
+//! The ledger's tables and their version.
+
+use std::path::Path;
+
+use dil_model::boundary::durable;
+use dil_model::{Error, ErrorKind, Result};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+
+use super::broken;
+
+/// The version that this program reads and writes.
+const VERSION: i64 = 1;
+
+/// Times are microseconds since 1970 (UTC) where they are compared, RFC 3339 texts where they are only shown.
+const TABLES: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+-- Who may run a flow. The epoch grows with every taker and outlives the holder.
+CREATE TABLE lease (
+    flow TEXT PRIMARY KEY, epoch INTEGER NOT NULL, holder TEXT NOT NULL, expires_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE run (
+    run TEXT PRIMARY KEY, flow TEXT NOT NULL, fingerprint TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('running', 'stopped', 'succeeded', 'failed', 'abandoned')),
+    as_of INTEGER NOT NULL, started TEXT NOT NULL, ended TEXT, error TEXT
+);
+CREATE INDEX run_by_flow ON run (flow, started);
+
+-- Stages that are over in a run, so that a resumed run does not begin them again.
+CREATE TABLE stage_run (run TEXT NOT NULL, stage TEXT NOT NULL, PRIMARY KEY (run, stage)) WITHOUT ROWID;
+
+-- A stage's schema: of the rows as read, and as written.
+CREATE TABLE stage_schema (
+    flow TEXT NOT NULL, stage TEXT NOT NULL, kind TEXT NOT NULL, spelt TEXT NOT NULL,
+    PRIMARY KEY (flow, stage, kind)
+) WITHOUT ROWID;
+
+-- One row for each unit that was ever begun.
+CREATE TABLE unit (
+    flow TEXT NOT NULL, stage TEXT NOT NULL, signature TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('running', 'staged', 'done', 'failed')),
+    recorded_high INTEGER, done_before INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
+    rows INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
+    run TEXT NOT NULL, updated TEXT NOT NULL, error TEXT,
+    -- What an unfinished attempt left: the work it was about, and its checkpoint or manifest.
+    work TEXT, position TEXT, manifest TEXT,
+    -- The run in which it was last recorded.
+    done_run TEXT,
+    PRIMARY KEY (flow, stage, signature)
+) WITHOUT ROWID;
+CREATE INDEX unit_by_state ON unit (flow, stage, state);
+
+-- Published files and whose they are.
+CREATE TABLE file (
+    flow TEXT NOT NULL, stage TEXT NOT NULL, signature TEXT NOT NULL, output TEXT NOT NULL, run TEXT NOT NULL,
+    path TEXT NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
+    PRIMARY KEY (path)
+) WITHOUT ROWID;
+CREATE INDEX file_by_unit ON file (flow, stage, signature, output);
+
+-- The journal of publications.
+CREATE TABLE publication (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, flow TEXT NOT NULL, stage TEXT NOT NULL, run TEXT NOT NULL, epoch INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('prepared', 'recorded')), body TEXT NOT NULL
+);
+CREATE INDEX publication_open ON publication (flow) WHERE state = 'prepared';
+
+-- Folders in which this ledger may have staged something.
+CREATE TABLE staging (flow TEXT NOT NULL, folder TEXT NOT NULL, PRIMARY KEY (flow, folder)) WITHOUT ROWID;
+";
+
+/// Sets the connection up, makes the tables if there are none, checks the version; gives the ledger's id.
+pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<String> {
+    let fail = |cause: rusqlite::Error| broken(path, &cause);
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
+        .map_err(fail)?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail)?;
+    match version {
+        0 => durable("ledger.create", || create(connection)).map_err(fail)?,
+        VERSION => {}
+        other => {
+            let message = format!("the ledger {} has version {other}, this program knows version {VERSION}", path.display());
+            return Err(Error::new(ErrorKind::State, "state/version", message)
+                .hint("use the program that wrote it, or a newer one"));
+        }
+    }
+    let id: Option<String> =
+        connection.query_row("SELECT value FROM meta WHERE key = 'id'", [], |row| row.get(0)).optional().map_err(fail)?;
+    id.ok_or_else(|| {
+        Error::new(ErrorKind::State, "state/corrupt", format!("the ledger {} has no id", path.display()))
+            .hint("restore it from a backup, or move it away and start anew")
+    })
+}
+
+fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have been faster.
+    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version == 0 {
+        transaction.execute_batch(TABLES)?;
+        let id = format!("{:016x}", rand::random::<u64>());
+        transaction.execute("INSERT INTO meta VALUES ('id', ?1)", [id])?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    transaction.commit()
+}

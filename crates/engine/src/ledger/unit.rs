@@ -1,0 +1,253 @@
+//! Units: attempts, checkpoints, staged manifests, failures.
+
+use dil_model::Result;
+use dil_model::manifest::{Output, StagedFile};
+use dil_model::unit::{Counts, Position};
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::run::{instant, now, unreadable};
+use super::{LeaseGuard, Ledger};
+
+/// What is known of a unit before it is planned.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UnitHistory {
+    pub(crate) recorded_high: Option<Timestamp>,
+    pub(crate) done_before: bool,
+    pub(crate) failed: bool,
+    /// The run in which it was last recorded.
+    pub(crate) done_run: Option<String>,
+}
+
+/// What an earlier attempt at the same work left.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Leftover {
+    pub(crate) position: Option<Position>,
+    pub(crate) manifest: Option<Recorded>,
+}
+
+/// A unit that is staged and waits for its publication.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Recorded {
+    pub(crate) files: Vec<StagedFile>,
+    pub(crate) counts: Counts,
+}
+
+/// A file of kept rows.
+#[derive(Debug, Clone)]
+pub(crate) struct KeptFile {
+    pub(crate) path: String,
+}
+
+impl Ledger {
+    /// What is known of a unit.
+    pub(crate) fn history(&self, flow: &str, stage: &str, signature: &str) -> Result<Option<UnitHistory>> {
+        let found = self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT recorded_high, done_before, state, done_run FROM unit
+                     WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
+                )?
+                .query_row([flow, stage, signature], |row| {
+                    Ok((row.get::<_, Option<i64>>(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?))
+                })
+                .optional()
+        })?;
+        let Some((high, done_before, state, done_run)) = found else { return Ok(None) };
+        let recorded_high = high.map(instant).transpose()?;
+        Ok(Some(UnitHistory { recorded_high, done_before, failed: state == "failed", done_run }))
+    }
+
+    /// The greatest recorded high of a stage, and whether anything of it was ever recorded.
+    pub(crate) fn stage_progress(&self, flow: &str, stage: &str) -> Result<(Option<Timestamp>, bool)> {
+        let (high, done): (Option<i64>, bool) = self.read(|connection| {
+            connection.query_row(
+                "SELECT max(recorded_high), coalesce(max(done_before), 0) FROM unit WHERE flow = ?1 AND stage = ?2",
+                [flow, stage],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+        })?;
+        Ok((high.map(instant).transpose()?, done))
+    }
+
+    /// Begins an attempt; gives its number, and what an earlier attempt at the same `work` left.
+    ///
+    /// `work` names all that the attempt's result depends on; whatever was left for other work is forgotten.
+    pub(crate) fn begin_attempt(
+        &self,
+        lease: &LeaseGuard,
+        (flow, stage, signature): (&str, &str, &str),
+        run: &str,
+        work: &str,
+    ) -> Result<(u64, Leftover)> {
+        let (attempt, position, manifest) = self.write(lease, "unit.begin", |transaction| {
+            transaction.execute(
+                "INSERT INTO unit (flow, stage, signature, state, attempts, run, updated, work)
+                 VALUES (?1, ?2, ?3, 'running', 1, ?4, ?5, ?6)
+                 ON CONFLICT (flow, stage, signature) DO UPDATE SET
+                     state = CASE WHEN manifest IS NOT NULL AND work = ?6 THEN 'staged' ELSE 'running' END,
+                     attempts = attempts + 1, run = ?4, updated = ?5,
+                     position = CASE WHEN work = ?6 THEN position END,
+                     manifest = CASE WHEN work = ?6 THEN manifest END,
+                     work = ?6",
+                params![flow, stage, signature, run, now(), work],
+            )?;
+            transaction.query_row(
+                "SELECT attempts, position, manifest FROM unit WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
+                [flow, stage, signature],
+                |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?)),
+            )
+        })?;
+        let position = position.map(|text| serde_json::from_str(&text).map_err(|_| unreadable("a position")));
+        let manifest = manifest.map(|text| serde_json::from_str(&text).map_err(|_| unreadable("a manifest")));
+        Ok((attempt, Leftover { position: position.transpose()?, manifest: manifest.transpose()? }))
+    }
+
+    /// Saves a checkpoint of the attempt; refused if another attempt has begun since.
+    pub(crate) fn checkpoint(
+        &self,
+        lease: &LeaseGuard,
+        (flow, stage, signature): (&str, &str, &str),
+        attempt: u64,
+        position: &Position,
+    ) -> Result<bool> {
+        let text = serde_json::to_string(position).map_err(|_| unreadable("a position"))?;
+        self.write(lease, "unit.checkpoint", |transaction| {
+            transaction
+                .execute(
+                    "UPDATE unit SET position = ?5, updated = ?6
+                     WHERE flow = ?1 AND stage = ?2 AND signature = ?3 AND attempts = ?4 AND state = 'running'",
+                    params![flow, stage, signature, attempt, text, now()],
+                )
+                .map(|changed| changed == 1)
+        })
+    }
+
+    /// Keeps what a unit staged until the whole stage can be published.
+    pub(crate) fn stage_unit(
+        &self,
+        lease: &LeaseGuard,
+        (flow, stage, signature): (&str, &str, &str),
+        recorded: &Recorded,
+    ) -> Result<()> {
+        let text = serde_json::to_string(recorded).map_err(|_| unreadable("a manifest"))?;
+        self.write(lease, "unit.stage", |transaction| {
+            transaction
+                .execute(
+                    "UPDATE unit SET state = 'staged', manifest = ?4, position = NULL, error = NULL, updated = ?5
+                     WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
+                    params![flow, stage, signature, text, now()],
+                )
+                .map(|_| ())
+        })
+    }
+
+    /// Notes that a unit failed. Its checkpoint stays.
+    pub(crate) fn fail_unit(
+        &self,
+        lease: &LeaseGuard,
+        (flow, stage, signature): (&str, &str, &str),
+        error: &dil_model::Error,
+    ) -> Result<()> {
+        let text = serde_json::to_string(error).map_err(|_| unreadable("an error"))?;
+        self.write(lease, "unit.fail", |transaction| {
+            transaction
+                .execute(
+                    "UPDATE unit SET state = 'failed', error = ?4, updated = ?5
+                     WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
+                    params![flow, stage, signature, text, now()],
+                )
+                .map(|_| ())
+        })
+    }
+
+    /// Every staged file of this flow that a checkpoint or a waiting manifest names.
+    pub(crate) fn live_staged(&self, flow: &str) -> Result<Vec<String>> {
+        let texts: Vec<(Option<String>, Option<String>)> = self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT position, manifest FROM unit
+                     WHERE flow = ?1 AND (position IS NOT NULL OR manifest IS NOT NULL)",
+                )?
+                .query_map([flow], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        let mut live = Vec::new();
+        for (position, manifest) in texts {
+            if let Some(text) = position {
+                let position: Position = serde_json::from_str(&text).map_err(|_| unreadable("a position"))?;
+                live.extend(position.files.into_iter().map(|file| file.staged));
+            }
+            if let Some(text) = manifest {
+                let manifest: Recorded = serde_json::from_str(&text).map_err(|_| unreadable("a manifest"))?;
+                live.extend(manifest.files.into_iter().map(|file| file.staged));
+            }
+        }
+        Ok(live)
+    }
+
+    /// The published files of a stage (of one unit, if it is named).
+    pub(crate) fn published(&self, flow: &str, stage: &str, signature: Option<&str>, output: Output) -> Result<Vec<String>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT path FROM file WHERE flow = ?1 AND stage = ?2 AND (?3 IS NULL OR signature = ?3) AND output = ?4
+                     ORDER BY path",
+                )?
+                .query_map(params![flow, stage, signature, output_name(output)], |row| row.get(0))?
+                .collect()
+        })
+    }
+
+    /// The files that hold the rows which a stage kept in a run.
+    pub(crate) fn kept_rows(&self, flow: &str, stage: &str, run: &str) -> Result<Vec<KeptFile>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT path FROM file WHERE flow = ?1 AND stage = ?2 AND run = ?3 AND output = 'rows' ORDER BY path",
+                )?
+                .query_map([flow, stage, run], |row| Ok(KeptFile { path: row.get(0)? }))?
+                .collect()
+        })
+    }
+
+    /// The newest run in which the stage's rows were kept to the end, and when it started.
+    pub(crate) fn latest_rows(&self, flow: &str, stage: &str) -> Result<Option<(String, String)>> {
+        self.read(|connection| {
+            connection
+                .query_row(
+                    "SELECT run.run, run.started FROM run JOIN stage_run ON stage_run.run = run.run
+                     WHERE run.flow = ?1 AND stage_run.stage = ?2
+                     ORDER BY run.started DESC LIMIT 1",
+                    [flow, stage],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .optional()
+        })
+    }
+}
+
+pub(super) fn output_name(output: Output) -> &'static str {
+    match output {
+        Output::Write => "write",
+        Output::Rows => "rows",
+    }
+}
+
+/// Notes in `transaction` that a unit is recorded up to `high`.
+pub(super) fn record_unit(
+    transaction: &Transaction<'_>,
+    (flow, stage, signature): (&str, &str, &str),
+    run: &str,
+    high: Option<Timestamp>,
+    counts: &Counts,
+) -> rusqlite::Result<()> {
+    transaction
+        .execute(
+            "UPDATE unit SET state = 'done', recorded_high = coalesce(?4, recorded_high), done_before = 1, rows = ?5,
+                 bytes = ?6, run = ?7, done_run = ?7, updated = ?8, error = NULL, work = NULL, position = NULL, manifest = NULL
+             WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
+            params![flow, stage, signature, high.map(Timestamp::as_microsecond), counts.rows, counts.bytes, run, now()],
+        )
+        .map(|_| ())
+}

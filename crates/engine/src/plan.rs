@@ -1,0 +1,209 @@
+//! `dil plan`: what a run would do, and why, without doing it. Reads the ledger and nothing else.
+
+use std::sync::Arc;
+
+use dil_connect::http::HttpSourceSpec;
+use dil_flow::Checked;
+use dil_model::config::{Connection, FilesWrite, Flow, Publish, Stage, Write, WriteMode};
+use dil_model::secret::Masked;
+use dil_model::template::Variables;
+use dil_model::unit::EachRow;
+use dil_model::{Error, Result};
+use dil_plan::{Decision, History, PlannedUnit, StageInput};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::execute::limiter;
+use crate::ledger::Ledger;
+use crate::run::each_rows;
+use crate::settings::Settings;
+
+/// Units that a plan shows one by one.
+const UNITS_SHOWN: usize = 10_000;
+
+/// What a run would do.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlanReport {
+    /// The flow's name.
+    pub flow: String,
+    /// Its memory budget.
+    pub memory: String,
+    /// The most units that run at once.
+    pub parallel: u32,
+    /// The stages in the order they run.
+    pub stages: Vec<StagePlan>,
+}
+
+/// What a run would do in one stage.
+#[derive(Debug, Clone, Serialize)]
+pub struct StagePlan {
+    /// The stage's name.
+    pub stage: String,
+    /// The units that would run; the first ten thousand.
+    pub units: Vec<PlanUnit>,
+    /// How many would run.
+    pub units_total: u64,
+    /// Why others would not, with their number.
+    pub skipped: Vec<(String, u64)>,
+    /// The first request of the first unit, secrets masked.
+    pub first_request: Option<String>,
+    /// The bounds that its requests keep.
+    pub limits: Vec<String>,
+    /// What source and destination allow to promise.
+    pub guarantee: String,
+    /// What could not be known without running.
+    pub note: Option<String>,
+}
+
+/// One unit that would run.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlanUnit {
+    /// Its name.
+    pub signature: String,
+    /// The first instant that it would read, RFC 3339.
+    pub low: Option<String>,
+    /// The first instant after the last.
+    pub high: Option<String>,
+    /// Why it would run.
+    pub reason: String,
+}
+
+/// Plans every stage.
+///
+/// # Errors
+/// `State` if the ledger is broken, `Config` if a stage cannot be planned.
+pub fn plan(flow: &Checked, settings: &Settings, now: Timestamp) -> Result<PlanReport> {
+    let ledger = Ledger::open_existing(&settings.state_dir)?;
+    let stages = flow.order.iter().filter_map(|name| flow.flow.stages.get(name).map(|stage| (name, stage)));
+    let stages = stages
+        .map(|(name, stage)| {
+            plan_stage(&flow.flow, name, stage, ledger.as_ref(), now).map_err(|error| error.at(format!("stage {name}")))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(PlanReport {
+        flow: flow.flow.flow.clone(),
+        memory: flow.flow.memory.to_string(),
+        parallel: flow.flow.parallel,
+        stages,
+    })
+}
+
+fn plan_stage(flow: &Flow, name: &str, stage: &Stage, ledger: Option<&Ledger>, now: Timestamp) -> Result<StagePlan> {
+    let mut plan = StagePlan {
+        stage: name.to_owned(),
+        units: Vec::new(),
+        units_total: 0,
+        skipped: Vec::new(),
+        first_request: None,
+        limits: limits(flow, stage),
+        guarantee: guarantee(stage),
+        note: None,
+    };
+    let (rows, note) = upstream_rows(flow, stage, ledger)?;
+    plan.note = note;
+    let latest = ledger.map(|ledger| ledger.stage_progress(&flow.flow, name)).transpose()?.and_then(|(latest, _)| latest);
+    let input = StageInput { units: stage.units.as_ref(), now, rows: rows.as_deref(), latest };
+    let history = |signature: &str| {
+        let found = ledger.map(|ledger| ledger.history(&flow.flow, name, signature)).transpose()?.flatten();
+        Ok::<_, Error>(found.map(|unit| History {
+            recorded_high: unit.recorded_high,
+            done_before: unit.done_before,
+            failed: unit.failed,
+        }))
+    };
+    for decision in dil_plan::decide(&input, history)? {
+        match decision? {
+            Decision::Run(unit) => {
+                if plan.first_request.is_none() {
+                    plan.first_request = first_request(flow, stage, &unit)?;
+                }
+                plan.units_total += 1;
+                if plan.units.len() < UNITS_SHOWN {
+                    plan.units.push(shown(&unit));
+                }
+            }
+            Decision::Skip { why, .. } => {
+                let why = why.to_string();
+                match plan.skipped.iter_mut().find(|(known, _)| *known == why) {
+                    Some((_, count)) => *count += 1,
+                    None => plan.skipped.push((why, 1)),
+                }
+            }
+        }
+    }
+    Ok(plan)
+}
+
+fn shown(unit: &PlannedUnit) -> PlanUnit {
+    PlanUnit {
+        signature: unit.signature.clone(),
+        low: unit.interval.map(|interval| interval.low.to_string()),
+        high: unit.interval.map(|interval| interval.high.to_string()),
+        reason: unit.reason.to_string(),
+    }
+}
+
+/// The rows that the stage's units come from, as far as they are known, and what to say about that.
+fn upstream_rows(flow: &Flow, stage: &Stage, ledger: Option<&Ledger>) -> Result<(Option<Vec<EachRow>>, Option<String>)> {
+    let each = stage.units.as_ref().and_then(|units| units.each.as_ref());
+    let Some((each, upstream)) = each.and_then(|each| each.rows_of.as_ref().map(|upstream| (each, upstream))) else {
+        return Ok((None, None));
+    };
+    let latest = ledger.map(|ledger| ledger.latest_rows(&flow.flow, upstream)).transpose()?.flatten();
+    let (Some(ledger), Some((run, started))) = (ledger, latest) else {
+        let note = format!("how many values stage `{upstream}` gives is unknown until it has run once: units are values × intervals");
+        return Ok((Some(Vec::new()), Some(note)));
+    };
+    let rows = each_rows(ledger, &flow.flow, upstream, &run, &crate::run::needed_columns(each))?;
+    Ok((Some(rows), Some(format!("by the rows that stage `{upstream}` gave in the run of {started}"))))
+}
+
+fn first_request(flow: &Flow, stage: &Stage, unit: &PlannedUnit) -> Result<Option<String>> {
+    let Some(read) = &stage.read.http else { return Ok(None) };
+    let Some(Connection::Http(connection)) = flow.connections.get(&read.connection) else { return Ok(None) };
+    let mut variables: Variables = unit.each.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    if let Some(interval) = unit.interval {
+        variables.insert("low".into(), interval.low.to_string().into());
+        variables.insert("high".into(), interval.high.to_string().into());
+    }
+    variables.insert("run".into(), serde_json::json!({ "id": "plan", "full": false }));
+    let spec = HttpSourceSpec {
+        connection_name: read.connection.clone(),
+        connection: connection.clone(),
+        read: read.clone(),
+        format: stage.read.format,
+        variables,
+        secrets: Arc::new(Masked),
+        permits: Arc::new(limiter(flow)),
+        resume: None,
+        client: dil_connect::http::Clients::new(),
+    };
+    dil_connect::http::first_request(&spec).map(Some)
+}
+
+fn limits(flow: &Flow, stage: &Stage) -> Vec<String> {
+    let connection = stage.read.http.as_ref().and_then(|read| flow.connections.get(&read.connection));
+    let Some(Connection::Http(connection)) = connection else { return Vec::new() };
+    let mut limits = Vec::new();
+    if let Some(rate) = connection.limit.requests {
+        limits.push(format!("{rate} requests"));
+    }
+    if let Some(concurrent) = connection.limit.concurrent {
+        limits.push(format!("{concurrent} requests at once"));
+    }
+    limits.push(format!("{} tries a request within {}", connection.retry.attempts, connection.retry.within));
+    limits.push(format!("{} tries a unit within {}", stage.retry.attempts, stage.retry.within));
+    limits
+}
+
+fn guarantee(stage: &Stage) -> String {
+    let Some(Write::Files(FilesWrite { mode, .. })) = &stage.write else {
+        return "its rows are kept with the run, for the stages that use them".to_owned();
+    };
+    let seen = match (mode, stage.publish) {
+        (WriteMode::Replace, _) => "readers see the old folder or the new one",
+        (WriteMode::Append, Publish::AllUnits) => "files appear one by one once every unit has succeeded",
+        (WriteMode::Append, Publish::EachUnit) => "files appear one by one as units succeed",
+    };
+    format!("every row that the source gives a unit is published exactly once; {seen}")
+}

@@ -1,0 +1,234 @@
+//! `dil preview`: the first rows of a stage, read and converted as a run would, written nowhere.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dil_flow::Checked;
+use dil_model::arrow::datatypes::SchemaRef;
+use dil_model::arrow::record_batch::RecordBatch;
+use dil_model::component::{Converter as _, Decoded, Decoder, Frame, Framer};
+use dil_model::config::{Flow, Stage};
+use dil_model::schema::{StoredSchema, typed};
+use dil_model::template::unit_variables;
+use dil_model::unit::{AttemptId, Counts, EachRow, Position, UnitSpec};
+use dil_model::{Error, ErrorKind, Result};
+use dil_format::FrameLimits;
+use dil_plan::{Decision, History, PlannedUnit, StageInput};
+use futures::StreamExt as _;
+use jiff::Timestamp;
+
+use crate::execute::limiter;
+use crate::run::memory::{Shares, Slots};
+use crate::run::unit::{Port, UnitContext, open_source};
+use crate::run::{needed_columns, row_values};
+use crate::settings::{Settings, Stop};
+
+/// Rows of a stage before that are looked at to find a value for the previewed unit.
+const UPSTREAM_ROWS: usize = 1_000;
+
+/// The first rows of a stage.
+pub struct Preview {
+    /// The stage's name.
+    pub stage: String,
+    /// The unit that was read.
+    pub unit: String,
+    /// The schema of the rows as read; a field of which only nulls were seen has type `null`.
+    pub read: SchemaRef,
+    /// The schema of the rows as they would be written.
+    pub written: SchemaRef,
+    /// The rows, no more than were asked for.
+    pub batches: Vec<RecordBatch>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// Reads the first rows of a stage's first unit. If the unit's value comes from another stage, that one is read first.
+///
+/// # Errors
+/// Those of reading; `Config` if the stage has no unit to read.
+pub async fn preview(flow: &Checked, settings: &Settings, stage: &str, rows: usize, now: Timestamp) -> Result<Preview> {
+    let mut names = vec![stage.to_owned()];
+    while let Some(before) = crate::run::upstream(&flow.flow, &names[names.len() - 1]) {
+        names.push(before.to_owned());
+    }
+    let mut values: Option<Vec<EachRow>> = None;
+    while let Some(name) = names.pop() {
+        let found = flow.flow.stages.get(&name).ok_or_else(|| {
+            let there: Vec<&str> = flow.flow.stages.keys().map(String::as_str).collect();
+            Error::new(ErrorKind::Config, "preview/no-stage", format!("there is no stage `{name}`"))
+                .hint(format!("the stages are {}", there.join(", ")))
+        })?;
+        let wanted = if names.is_empty() { rows } else { UPSTREAM_ROWS };
+        let shown = first_rows(&flow.flow, settings, &name, found, values.take(), wanted, now).await?;
+        if names.is_empty() {
+            return Ok(shown);
+        }
+        values = Some(upstream_values(&flow.flow, &names[names.len() - 1], &shown));
+    }
+    Err(Error::new(ErrorKind::Internal, "internal/preview", "no stage was previewed"))
+}
+
+fn upstream_values(flow: &Flow, user: &str, shown: &Preview) -> Vec<EachRow> {
+    let each = flow.stages.get(user).and_then(|stage| stage.units.as_ref()?.each.as_ref());
+    let columns = each.map(needed_columns).unwrap_or_default();
+    let mut rows = Vec::new();
+    for batch in &shown.batches {
+        row_values(batch, &mut rows);
+    }
+    for row in &mut rows {
+        row.retain(|name, _| columns.contains(name));
+        for column in columns.iter().filter(|column| shown.read.field_with_name(column).is_ok()) {
+            row.entry(column.clone()).or_insert(serde_json::Value::Null);
+        }
+    }
+    rows
+}
+
+async fn first_rows(
+    flow: &Flow,
+    settings: &Settings,
+    name: &str,
+    stage: &Stage,
+    values: Option<Vec<EachRow>>,
+    rows: usize,
+    now: Timestamp,
+) -> Result<Preview> {
+    let unit = first_unit(stage, values.as_deref(), now)?.ok_or_else(|| {
+        Error::new(ErrorKind::Config, "preview/no-unit", format!("stage `{name}` has no unit to read"))
+            .hint("is its time range empty, or did the stage before it give no rows?")
+    })?;
+    let spec = Arc::new(spec(flow, name, stage, &unit));
+    let context = UnitContext {
+        port: Arc::new(Nobody),
+        permits: Arc::new(limiter(flow)),
+        secrets: Arc::clone(&settings.secrets),
+        clients: dil_connect::http::Clients::new(),
+        stop: Stop::new(),
+    };
+    let frames = first_frames(&spec, &context, rows).await?;
+    let ended = frames.ended;
+    let mut shown = tokio::task::block_in_place(|| decode(&spec, &frames.frames, rows))?;
+    shown.more |= !ended;
+    Ok(shown)
+}
+
+fn first_unit(stage: &Stage, values: Option<&[EachRow]>, now: Timestamp) -> Result<Option<PlannedUnit>> {
+    let input = StageInput { units: stage.units.as_ref(), now, rows: values, latest: None };
+    let nothing = |_: &str| Ok::<Option<History>, Error>(None);
+    for decision in dil_plan::decide(&input, nothing)? {
+        if let Decision::Run(unit) = decision? {
+            return Ok(Some(unit));
+        }
+    }
+    Ok(None)
+}
+
+fn spec(flow: &Flow, name: &str, stage: &Stage, unit: &PlannedUnit) -> UnitSpec {
+    let connection = stage.read.http.as_ref().and_then(|http| {
+        flow.connections.get(&http.connection).map(|connection| (http.connection.clone(), connection.clone()))
+    });
+    UnitSpec {
+        id: AttemptId { epoch: 0, attempt: 0, unit: 0 },
+        flow: flow.flow.clone(),
+        stage: name.to_owned(),
+        signature: unit.signature.clone(),
+        run: "preview".to_owned(),
+        full: true,
+        each: unit.each.clone(),
+        interval: unit.interval,
+        connection,
+        read: stage.read.clone(),
+        convert: stage.convert.clone(),
+        outputs: Vec::new(),
+        schema: None,
+        resume: None,
+        memory: Slots::divide(flow.memory, 1, 0).share,
+    }
+}
+
+struct FirstFrames {
+    frames: Vec<Frame>,
+    ended: bool,
+}
+
+/// Reads until there are enough rows to show and to infer a schema from.
+async fn first_frames(spec: &UnitSpec, context: &UnitContext, rows: usize) -> Result<FirstFrames> {
+    let shares = Shares::of(spec.memory);
+    let mut source = open_source(spec, context)?;
+    // Small frames, so that little is read.
+    let limits = FrameLimits { frame_bytes: 64 << 10, row_bytes_max: shares.row_max };
+    let mut framer: Box<dyn Framer> = dil_format::framer(&spec.read, &source.wanted(), limits)?;
+    let mut frames: Vec<Frame> = Vec::new();
+    let mut seen = 0u64;
+    while let Some(mut page) = source.open().await? {
+        while let Some(chunk) = page.body.next().await {
+            let chunk = chunk.map_err(|error| error.at(page.label.clone()))?;
+            for piece in chunk.chunks(64 << 10) {
+                framer.feed(piece, &mut frames).map_err(|error| error.at(page.label.clone()))?;
+                let framed: u64 = frames.iter().map(|frame| frame.rows.max(1)).sum();
+                if framed > rows as u64 && frames.len() > 1 {
+                    return Ok(FirstFrames { frames, ended: false });
+                }
+            }
+        }
+        let facts = framer.end_page(&mut frames).map_err(|error| error.at(page.label.clone()))?;
+        seen += facts.rows;
+        source.advance(&facts).await.map_err(|error| error.at(page.label.clone()))?;
+        if seen > rows as u64 {
+            return Ok(FirstFrames { frames, ended: false });
+        }
+    }
+    Ok(FirstFrames { frames, ended: true })
+}
+
+fn decode(spec: &UnitSpec, frames: &[Frame], rows: usize) -> Result<Preview> {
+    let mut decoder: Box<dyn Decoder> = dil_format::decoder(&spec.read)?;
+    let mut chain = dil_convert::chain(&spec.convert, &unit_variables(spec))?;
+    let mut read: Option<SchemaRef> = None;
+    for frame in frames {
+        read = Some(decoder.infer(frame, read.as_ref())?);
+    }
+    let read = read.unwrap_or_else(|| Arc::new(dil_model::arrow::datatypes::Schema::empty()));
+    let mut shown = Preview {
+        stage: spec.stage.clone(),
+        unit: spec.signature.clone(),
+        written: Arc::clone(&read),
+        read: Arc::clone(&read),
+        batches: Vec::new(),
+        more: false,
+    };
+    if frames.is_empty() {
+        return Ok(shown);
+    }
+    shown.written = typed(chain.schema(&read)?.as_ref());
+    decoder.set_schema(&read)?;
+    let mut left = rows;
+    for frame in frames {
+        if left == 0 {
+            shown.more = true;
+            break;
+        }
+        // The schema was inferred from these very frames, so none of them asks for a wider one.
+        let Decoded::Batch(batch) = decoder.decode(frame)? else { continue };
+        let batch = chain.convert(batch)?;
+        shown.more |= batch.num_rows() > left;
+        let taken = batch.slice(0, batch.num_rows().min(left));
+        left -= taken.num_rows();
+        shown.batches.push(taken);
+    }
+    Ok(shown)
+}
+
+/// A coordinator for a unit that asks nothing.
+struct Nobody;
+
+#[async_trait]
+impl Port for Nobody {
+    async fn schema(&self, _: AttemptId, read: StoredSchema, _: StoredSchema) -> Result<StoredSchema> {
+        Ok(read)
+    }
+    async fn checkpoint(&self, _: AttemptId, _: Position) -> Result<()> {
+        Ok(())
+    }
+    fn progress(&self, _: AttemptId, _: Counts) {}
+}

@@ -1,0 +1,322 @@
+//! The coordinator: takes the lease, recovers, runs the stages in the order of their DAG, ends the run.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use dil_flow::Checked;
+use dil_model::config::{Connection, Flow};
+use dil_model::{Error, ErrorKind, Result};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::memory::Slots;
+use super::rows_folder;
+use super::stage::{empty_summary, needed_columns, run_stage};
+use crate::commit;
+use crate::event::{Event, EventSink, Outcome, RunSummary, StageSummary};
+use crate::execute::Executor;
+use crate::ledger::{LeaseGuard, Ledger, RunRecord};
+use crate::settings::{RunOptions, Settings, Stop};
+
+/// Runs of a flow whose kept rows stay to be looked at.
+const ROWS_KEPT: u32 = 5;
+
+/// What all stages of a run share.
+pub(crate) struct RunContext {
+    pub(crate) flow: String,
+    pub(crate) run: String,
+    pub(crate) as_of: Timestamp,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) connections: IndexMap<String, Connection>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) lease: LeaseGuard,
+    pub(crate) events: Arc<dyn EventSink>,
+    pub(crate) executor: Executor,
+    pub(crate) slots: Slots,
+    /// Ends units under way: the user asked, or something ended the run.
+    pub(crate) halt: Stop,
+    room: Arc<Semaphore>,
+    units: AtomicU64,
+}
+
+impl RunContext {
+    /// Waits until one more unit may run.
+    pub(crate) async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).acquire_owned().await.ok()
+    }
+
+    /// A number for the next unit, unique in this process.
+    pub(crate) fn next_unit(&self) -> u64 {
+        self.units.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Runs a flow, or goes on with its interrupted run.
+///
+/// # Errors
+/// What ends the run as a whole: the lease is held or lost, the ledger is broken, a publication could not be finished.
+/// Failed units and stages are no error here: they are in the summary.
+pub async fn run(
+    flow: &Checked,
+    settings: &Settings,
+    options: &RunOptions,
+    events: Arc<dyn EventSink>,
+    stop: Stop,
+) -> Result<RunSummary> {
+    let state_dir = std::path::absolute(&settings.state_dir)
+        .map_err(|cause| Error::storage("resolving", &settings.state_dir, &cause))?;
+    let ledger = Arc::new(tokio::task::block_in_place(|| Ledger::open(&state_dir))?);
+    let lease = tokio::task::block_in_place(|| ledger.take_lease(&flow.flow.flow, settings.lease))?;
+    let halt = Stop::new();
+    let renewal = Renewal::start(Arc::clone(&ledger), lease.clone(), halt.clone());
+    let forward = forward_stop(stop.clone(), halt.clone());
+    let result = leased(flow, settings, options, &events, state_dir, Arc::clone(&ledger), &lease, halt).await;
+    forward.abort();
+    let lost = renewal.end();
+    let result = match (result, lost) {
+        (_, Some(error)) => Err(error),
+        (result, None) => result,
+    };
+    if !lease.is_lost() {
+        tokio::task::block_in_place(|| ledger.release_lease(&lease))?;
+    }
+    result
+}
+
+/// All of a run between taking the lease and giving it back.
+#[expect(clippy::too_many_arguments, reason = "the one place where a run's parts come together")]
+async fn leased(
+    flow: &Checked,
+    settings: &Settings,
+    options: &RunOptions,
+    events: &Arc<dyn EventSink>,
+    state_dir: PathBuf,
+    ledger: Arc<Ledger>,
+    lease: &LeaseGuard,
+    halt: Stop,
+) -> Result<RunSummary> {
+    let started = Instant::now();
+    let name = &flow.flow.flow;
+    let (record, resumed, recovered) = tokio::task::block_in_place(|| begin(flow, options, &ledger, lease, events))?;
+    let slots = Slots::divide(flow.flow.memory, flow.flow.parallel, options.workers);
+    let context = Arc::new(RunContext {
+        flow: name.clone(),
+        run: record.run.clone(),
+        as_of: record.as_of,
+        state_dir,
+        connections: flow.flow.connections.clone(),
+        executor: Executor::start(&flow.flow, settings, options, halt.clone())?,
+        ledger,
+        lease: lease.clone(),
+        events: Arc::clone(events),
+        slots,
+        halt,
+        room: Arc::new(Semaphore::new(slots.units as usize)),
+        units: AtomicU64::new(0),
+    });
+    events.event(&Event::RunStarted { run: record.run.clone(), flow: name.clone(), resumed, recovered });
+    let stages = run_stages(&context, flow).await;
+    let stages = match stages {
+        Ok(stages) => stages,
+        Err(error) => {
+            if error.kind != ErrorKind::Lease {
+                // The run stays unfinished, so the next one goes on with it; why it ended is noted if that is possible.
+                let _ = tokio::task::block_in_place(|| {
+                    context.ledger.end_run(lease, &record.run, "stopped", Some(&error.to_string()))
+                });
+            }
+            return Err(error);
+        }
+    };
+    let outcome = overall(&stages);
+    tokio::task::block_in_place(|| end(&context, outcome))?;
+    let summary = RunSummary { run: record.run, flow: name.clone(), outcome, stages, elapsed: started.elapsed() };
+    events.event(&Event::RunEnded { summary: summary.clone() });
+    Ok(summary)
+}
+
+/// Recovers, and begins a run or goes on with the interrupted one.
+fn begin(
+    flow: &Checked,
+    options: &RunOptions,
+    ledger: &Ledger,
+    lease: &LeaseGuard,
+    events: &Arc<dyn EventSink>,
+) -> Result<(RunRecord, bool, u64)> {
+    let name = &flow.flow.flow;
+    let recovered = commit::recover(ledger, lease, name)?;
+    commit::clear_staging(ledger, name)?;
+    let fingerprint = flow.fingerprint().to_owned();
+    let unfinished = ledger.unfinished_run(name)?;
+    let changed = unfinished.as_ref().is_some_and(|run| run.fingerprint != fingerprint);
+    if changed && !options.fresh {
+        events.event(&Event::Warning {
+            stage: String::new(),
+            message: "the flow file changed since the run that was interrupted; starting a new run".to_owned(),
+        });
+    }
+    let unfinished = unfinished.filter(|_| !options.fresh && !changed);
+    if options.resume_only && unfinished.is_none() {
+        return Err(Error::new(ErrorKind::Config, "run/nothing-to-resume", format!("flow `{name}` has no interrupted run"))
+            .hint("start one with `dil run`"));
+    }
+    let resumed = unfinished.is_some();
+    let record = unfinished.unwrap_or_else(|| RunRecord { run: run_id(options.now), fingerprint, as_of: options.now });
+    ledger.begin_run(lease, name, &record)?;
+    Ok((record, resumed, recovered))
+}
+
+/// A run's id: its moment, for people, and enough chance to be unique.
+fn run_id(now: Timestamp) -> String {
+    format!("{}-{:04x}", now.strftime("%Y%m%dT%H%M%S"), rand::random::<u16>())
+}
+
+/// Runs every stage once those before it are done; independent ones at the same time.
+async fn run_stages(context: &Arc<RunContext>, flow: &Checked) -> Result<Vec<StageSummary>> {
+    let mut ended: HashMap<String, StageSummary> = HashMap::new();
+    let mut begun: HashSet<&str> = HashSet::new();
+    let mut running = FuturesUnordered::new();
+    let mut fatal = None;
+    loop {
+        for name in &flow.order {
+            let Some(stage) = flow.flow.stages.get(name) else { continue };
+            if begun.contains(name.as_str()) {
+                continue;
+            }
+            let upstream = upstream(&flow.flow, name);
+            let ready = upstream.is_none_or(|before| ended.contains_key(before));
+            let blocked = upstream.and_then(|before| ended.get(before)).map(|summary| summary.outcome);
+            match blocked {
+                _ if !ready => {}
+                Some(outcome) if outcome != Outcome::Succeeded => {
+                    begun.insert(name);
+                    let outcome = if outcome == Outcome::Stopped { Outcome::Stopped } else { Outcome::Blocked };
+                    let summary = StageSummary { outcome, ..empty_summary(name, stage) };
+                    context.events.event(&Event::StageEnded { summary: summary.clone() });
+                    ended.insert(name.clone(), summary);
+                }
+                _ => {
+                    begun.insert(name);
+                    running.push(run_stage(Arc::clone(context), name, stage, kept_columns(&flow.flow, name)));
+                }
+            }
+        }
+        let Some(result) = running.next().await else { break };
+        match result {
+            Ok(summary) => {
+                context.events.event(&Event::StageEnded { summary: summary.clone() });
+                ended.insert(summary.stage.clone(), summary);
+            }
+            Err(error) => {
+                context.halt.request();
+                fatal.get_or_insert(error);
+            }
+        }
+        if fatal.is_some() && running.is_empty() {
+            break;
+        }
+    }
+    match fatal {
+        Some(error) => Err(error),
+        None => Ok(flow.order.iter().filter_map(|name| ended.remove(name)).collect()),
+    }
+}
+
+/// The stage whose rows `name` uses.
+pub(crate) fn upstream<'a>(flow: &'a Flow, name: &str) -> Option<&'a str> {
+    flow.stages.get(name)?.units.as_ref()?.each.as_ref()?.rows_of.as_deref()
+}
+
+/// The columns of a stage's rows that are kept for others; none means all. `None` if nobody needs any.
+pub(crate) fn kept_columns(flow: &Flow, name: &str) -> Option<Vec<String>> {
+    let stage = flow.stages.get(name)?;
+    let users = flow.stages.values().filter_map(|user| user.units.as_ref()?.each.as_ref());
+    let mut columns: Vec<String> = Vec::new();
+    let mut used = false;
+    for each in users.filter(|each| each.rows_of.as_deref() == Some(name)) {
+        used = true;
+        columns.extend(needed_columns(each));
+    }
+    if stage.write.is_none() {
+        // Its rows exist for being looked at, too.
+        return Some(Vec::new());
+    }
+    used.then(|| {
+        columns.sort();
+        columns.dedup();
+        columns
+    })
+}
+
+fn overall(stages: &[StageSummary]) -> Outcome {
+    let any = |outcome: Outcome| stages.iter().any(|stage| stage.outcome == outcome);
+    if any(Outcome::Failed) || any(Outcome::Blocked) {
+        Outcome::Failed
+    } else if any(Outcome::Stopped) {
+        Outcome::Stopped
+    } else {
+        Outcome::Succeeded
+    }
+}
+
+/// Ends the run in the ledger and removes what is no longer needed.
+fn end(context: &RunContext, outcome: Outcome) -> Result<()> {
+    let state = match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Stopped => "stopped",
+        Outcome::Failed | Outcome::Blocked => "failed",
+    };
+    context.ledger.end_run(&context.lease, &context.run, state, None)?;
+    commit::clear_staging(&context.ledger, &context.flow)?;
+    for old in context.ledger.old_runs(&context.flow, ROWS_KEPT)? {
+        dil_connect::local::remove_tree(&rows_folder(&context.state_dir, &old))?;
+        context.ledger.forget_rows(&context.lease, &old)?;
+    }
+    Ok(())
+}
+
+fn forward_stop(stop: Stop, halt: Stop) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        stop.requested().await;
+        halt.request();
+    })
+}
+
+/// Renews the lease from a thread of its own, so that a busy runtime does not lose it.
+struct Renewal {
+    done: std::sync::mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<Option<Error>>,
+}
+
+impl Renewal {
+    fn start(ledger: Arc<Ledger>, lease: LeaseGuard, halt: Stop) -> Self {
+        let (done, ended) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            loop {
+                match ended.recv_timeout(lease.renewal()) {
+                    Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+                    _ => return None,
+                }
+                if let Err(error) = ledger.renew_lease(&lease)
+                    && error.kind == ErrorKind::Lease
+                {
+                    halt.request();
+                    return Some(error);
+                }
+            }
+        });
+        Self { done, thread }
+    }
+
+    /// Stops renewing; gives the error if the lease was lost meanwhile.
+    fn end(self) -> Option<Error> {
+        let _ = self.done.send(());
+        self.thread.join().ok().flatten()
+    }
+}

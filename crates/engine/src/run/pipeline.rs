@@ -1,0 +1,245 @@
+//! Decoder and encoders of one unit, each on a thread, behind bounded channels.
+
+use std::sync::Arc;
+
+use dil_convert::Chain;
+use dil_model::arrow::datatypes::SchemaRef;
+use dil_model::arrow::record_batch::RecordBatch;
+use dil_model::component::{Converter as _, Decoded, Decoder, Frame};
+use dil_model::manifest::StagedFile;
+use dil_model::schema::{StoredSchema, typed};
+use dil_model::template::unit_variables;
+use dil_model::unit::{Counts, Position, UnitSpec};
+use dil_model::{Error, ErrorKind, Result};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+use super::memory::Shares;
+use super::roll::Roll;
+use super::unit::Port;
+
+/// What the reader gives on.
+pub(crate) enum Item {
+    /// Whole rows.
+    Frame(Frame),
+    /// All frames before this are of whole pages; reading can go on from `position`.
+    PageEnd { position: serde_json::Value, counts: Counts },
+    /// There is no more; without it the unit was broken off.
+    End,
+}
+
+/// The reader's end of the channel: bounded by the bytes of the frames in it.
+pub(crate) struct ItemSender {
+    items: mpsc::Sender<(Item, Option<OwnedSemaphorePermit>)>,
+    room: Arc<Semaphore>,
+    capacity: usize,
+}
+
+impl ItemSender {
+    /// Gives an item on; waits for room.
+    ///
+    /// # Errors
+    /// `Cancelled` if the other side has ended; its own error tells why.
+    pub(crate) async fn send(&self, item: Item) -> Result<()> {
+        let closed = || Error::new(ErrorKind::Cancelled, "run/downstream", "a later part of the unit has ended");
+        let permit = match &item {
+            Item::Frame(frame) => {
+                let size = u32::try_from(frame.bytes.len().min(self.capacity)).unwrap_or(u32::MAX);
+                Some(Arc::clone(&self.room).acquire_many_owned(size).await.map_err(|_| closed())?)
+            }
+            _ => None,
+        };
+        self.items.send((item, permit)).await.map_err(|_| closed())
+    }
+}
+
+/// The two threads of a running unit.
+pub(crate) struct Running {
+    decoder: JoinHandle<Result<()>>,
+    encoder: JoinHandle<Result<Vec<StagedFile>>>,
+}
+
+impl Running {
+    /// Waits for both; the error of the later part comes first, for it is the cause.
+    pub(crate) async fn finish(self) -> Result<Vec<StagedFile>> {
+        let (decoded, encoded) = (self.decoder.await, self.encoder.await);
+        let died = |_| Error::new(ErrorKind::Internal, "internal/panic", "a part of the unit died; this is a defect in dil");
+        match (decoded.map_err(died)?, encoded.map_err(died)?) {
+            (Err(error), Err(_)) if error.kind != ErrorKind::Cancelled => Err(error),
+            (_, Err(error)) | (Err(error), _) => Err(error),
+            (Ok(()), Ok(files)) => Ok(files),
+        }
+    }
+}
+
+/// Starts a unit's threads.
+pub(crate) fn start(spec: &Arc<UnitSpec>, shares: Shares, port: Arc<dyn Port>) -> Result<(ItemSender, Running)> {
+    let (items, received) = mpsc::channel(64);
+    // Two batches under way keep both threads busy; more would only cost memory.
+    let (batches, encoded) = mpsc::channel(2);
+    let room = Arc::new(Semaphore::new(shares.in_flight));
+    let sender = ItemSender { items, room: Arc::clone(&room), capacity: shares.in_flight };
+    let decoding = Decoding {
+        decoder: dil_format::decoder(&spec.read)?,
+        chain: dil_convert::chain(&spec.convert, &unit_variables(spec))?,
+        sample: Vec::new(),
+        sample_bytes: 0,
+        sample_max: shares.in_flight / 4,
+        read: None,
+        batches,
+        spec: Arc::clone(spec),
+        port: Arc::clone(&port),
+        handle: Handle::current(),
+    };
+    let roll = Roll::new(spec, shares);
+    let encoding = Encoding { roll, spec: Arc::clone(spec), port, handle: Handle::current() };
+    let decoder = tokio::task::spawn_blocking(move || {
+        let ended = decoding.run(received);
+        // A reader that waits for room must learn that nobody makes any.
+        room.close();
+        ended
+    });
+    let encoder = tokio::task::spawn_blocking(move || encoding.run(encoded));
+    Ok((sender, Running { decoder, encoder }))
+}
+
+/// What the decoder gives on.
+enum Batch {
+    Rows(RecordBatch),
+    PageEnd { position: serde_json::Value, counts: Counts },
+    End,
+}
+
+struct Decoding {
+    decoder: Box<dyn Decoder>,
+    chain: Chain,
+    /// What is held back until the schema is known.
+    sample: Vec<(Item, Option<OwnedSemaphorePermit>)>,
+    sample_bytes: usize,
+    sample_max: usize,
+    read: Option<SchemaRef>,
+    batches: mpsc::Sender<Batch>,
+    spec: Arc<UnitSpec>,
+    port: Arc<dyn Port>,
+    handle: Handle,
+}
+
+impl Decoding {
+    fn run(mut self, mut items: mpsc::Receiver<(Item, Option<OwnedSemaphorePermit>)>) -> Result<()> {
+        if let Some(schema) = &self.spec.schema {
+            let schema = schema.to_arrow()?;
+            self.use_schema(schema)?;
+        }
+        while let Some((item, permit)) = items.blocking_recv() {
+            let ends = matches!(item, Item::End);
+            if self.read.is_none() {
+                if let Item::Frame(frame) = &item {
+                    self.sample_bytes += frame.bytes.len();
+                }
+                self.sample.push((item, permit));
+                if ends || self.sample_bytes >= self.sample_max {
+                    self.settle_schema()?;
+                }
+            } else {
+                self.take(item)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Infers the schema of the sample, agrees on it, and decodes what was held back.
+    fn settle_schema(&mut self) -> Result<()> {
+        let mut inferred: Option<SchemaRef> = None;
+        for (item, _) in &self.sample {
+            if let Item::Frame(frame) = item {
+                inferred = Some(self.decoder.infer(frame, inferred.as_ref())?);
+            }
+        }
+        if let Some(schema) = inferred {
+            self.agree(&schema)?;
+        }
+        for (item, _permit) in std::mem::take(&mut self.sample) {
+            self.take(item)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, item: Item) -> Result<()> {
+        match item {
+            Item::Frame(frame) => self.decode(&frame),
+            Item::PageEnd { position, counts } => self.give(Batch::PageEnd { position, counts }),
+            Item::End => self.give(Batch::End),
+        }
+    }
+
+    fn decode(&mut self, frame: &Frame) -> Result<()> {
+        let mut widened = 0;
+        loop {
+            match self.decoder.decode(frame)? {
+                Decoded::Batch(batch) => {
+                    let batch = self.chain.convert(batch)?;
+                    return self.give(Batch::Rows(batch));
+                }
+                // Each round adds at least one column or type; the bound only stops a decoder that does not.
+                Decoded::Wider(schema) if widened < 1_000 => {
+                    widened += 1;
+                    self.agree(&schema)?;
+                }
+                Decoded::Wider(_) => {
+                    return Err(Error::new(ErrorKind::Internal, "internal/schema", "the schema never got wide enough"));
+                }
+            }
+        }
+    }
+
+    /// Asks the coordinator for the stage's schema that holds this one.
+    fn agree(&mut self, read: &SchemaRef) -> Result<()> {
+        let written = typed(self.chain.schema(read)?.as_ref());
+        let asked = self.port.schema(self.spec.id, StoredSchema::from_arrow(read), StoredSchema::from_arrow(&written));
+        let agreed = self.handle.block_on(asked)?.to_arrow()?;
+        self.use_schema(agreed)
+    }
+
+    fn use_schema(&mut self, read: SchemaRef) -> Result<()> {
+        self.chain.schema(&read)?;
+        self.decoder.set_schema(&read)?;
+        self.read = Some(read);
+        Ok(())
+    }
+
+    fn give(&self, batch: Batch) -> Result<()> {
+        self.batches
+            .blocking_send(batch)
+            .map_err(|_| Error::new(ErrorKind::Cancelled, "run/downstream", "a later part of the unit has ended"))
+    }
+}
+
+struct Encoding {
+    roll: Roll,
+    spec: Arc<UnitSpec>,
+    port: Arc<dyn Port>,
+    handle: Handle,
+}
+
+impl Encoding {
+    fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> Result<Vec<StagedFile>> {
+        while let Some(batch) = batches.blocking_recv() {
+            match batch {
+                Batch::Rows(rows) => self.roll.write(&rows)?,
+                Batch::PageEnd { position, counts } => {
+                    if self.roll.wants_checkpoint() {
+                        let files = self.roll.close()?.to_vec();
+                        let position = Position { source: position, files, counts };
+                        self.handle.block_on(self.port.checkpoint(self.spec.id, position))?;
+                    }
+                }
+                Batch::End => {
+                    self.roll.close()?;
+                    return Ok(self.roll.into_files());
+                }
+            }
+        }
+        Err(Error::new(ErrorKind::Cancelled, "run/broken-off", "the unit was broken off"))
+    }
+}

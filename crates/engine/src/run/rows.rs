@@ -1,0 +1,85 @@
+//! Rows that a stage kept for the stages after it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use dil_model::arrow::array::{Array, AsArray as _};
+use dil_model::arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type};
+use dil_model::arrow::record_batch::RecordBatch;
+use dil_model::arrow::util::display::{ArrayFormatter, FormatOptions};
+use dil_model::parquet::arrow::ProjectionMask;
+use dil_model::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use dil_model::unit::EachRow;
+use dil_model::{Error, ErrorKind, Result};
+use serde_json::Value;
+
+use crate::ledger::Ledger;
+
+/// The folder of the rows that the stages of a run keep.
+pub(crate) fn rows_folder(state_dir: &Path, run: &str) -> PathBuf {
+    state_dir.join("rows").join(run)
+}
+
+/// The `fields` of every row that `stage` kept in `run`.
+///
+/// A field that the stage knows but never saw a value of is null in every row.
+///
+/// # Errors
+/// `State` if a kept file cannot be read.
+pub(crate) fn each_rows(ledger: &Ledger, flow: &str, stage: &str, run: &str, fields: &[String]) -> Result<Vec<EachRow>> {
+    let known = ledger.stage_schema(flow, stage, "read")?.unwrap_or_default();
+    let mut rows = Vec::new();
+    for kept in ledger.kept_rows(flow, stage, run)? {
+        read_file(Path::new(&kept.path), fields, &mut rows)?;
+    }
+    for row in &mut rows {
+        for field in fields {
+            if !row.contains_key(field) && known.0.iter().any(|(name, _)| name == field) {
+                row.insert(field.clone(), Value::Null);
+            }
+        }
+    }
+    Ok(rows)
+}
+
+fn read_file(path: &Path, fields: &[String], rows: &mut Vec<EachRow>) -> Result<()> {
+    let broken = |cause: &dyn std::fmt::Display| {
+        Error::new(ErrorKind::State, "state/rows", format!("the kept rows {} cannot be read: {cause}", path.display()))
+            .hint("run with --fresh, which reads them again")
+    };
+    let file = File::open(path).map_err(|cause| broken(&cause))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|cause| broken(&cause))?;
+    let columns = builder.schema().fields().iter().enumerate().filter(|(_, field)| fields.contains(field.name()));
+    let mask = ProjectionMask::roots(builder.parquet_schema(), columns.map(|(index, _)| index).collect::<Vec<_>>());
+    let reader = builder.with_projection(mask).build().map_err(|cause| broken(&cause))?;
+    for batch in reader {
+        row_values(&batch.map_err(|cause| broken(&cause))?, rows);
+    }
+    Ok(())
+}
+
+/// Appends each row of a batch as values by column name.
+pub(crate) fn row_values(batch: &RecordBatch, rows: &mut Vec<EachRow>) {
+    let schema = batch.schema();
+    for row in 0..batch.num_rows() {
+        let values = schema.fields().iter().zip(batch.columns());
+        rows.push(values.map(|(field, column)| (field.name().clone(), value(column.as_ref(), row))).collect());
+    }
+}
+
+/// A cell as a variable of templates: numbers and truth values keep their type, anything else is its text.
+fn value(column: &dyn Array, row: usize) -> Value {
+    if column.is_null(row) {
+        return Value::Null;
+    }
+    match column.data_type() {
+        DataType::Boolean => column.as_boolean().value(row).into(),
+        DataType::Int32 => column.as_primitive::<Int32Type>().value(row).into(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
+        DataType::Float32 => f64::from(column.as_primitive::<Float32Type>().value(row)).into(),
+        DataType::Float64 => column.as_primitive::<Float64Type>().value(row).into(),
+        DataType::Utf8 => column.as_string::<i32>().value(row).into(),
+        _ => ArrayFormatter::try_new(column, &FormatOptions::default())
+            .map_or(Value::Null, |formatter| formatter.value(row).to_string().into()),
+    }
+}
