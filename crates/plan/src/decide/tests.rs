@@ -1,1 +1,423 @@
+//! The rules one by one, then as properties over many runs.
 
+use std::collections::BTreeMap;
+
+use dil_model::config::{Each, Scalar};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn at(text: &str) -> Timestamp {
+    let text = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    text.parse().unwrap()
+}
+
+/// `units.time` as YAML would give it.
+fn time(settings: serde_json::Value) -> Units {
+    serde_json::from_value(json!({ "time": settings })).unwrap()
+}
+
+fn with_values(mut units: Units, values: &[&str], max: Option<u64>) -> Units {
+    let values = values.iter().map(|text| Scalar(text.to_string())).collect();
+    units.each = Some(Each { values, name: Some("f".into()), ..Each::default() });
+    units.max = max;
+    units
+}
+
+type Ledger = BTreeMap<String, History>;
+
+fn done(high: &str) -> History {
+    History { recorded_high: Some(at(high)), done_before: true, ..History::default() }
+}
+
+fn ledger(entries: &[(&str, History)]) -> Ledger {
+    entries.iter().map(|(signature, history)| (signature.to_string(), *history)).collect()
+}
+
+fn plan(units: &Units, now: &str, ledger: &Ledger) -> Vec<Decision> {
+    let latest = ledger.values().filter_map(|history| history.recorded_high).max();
+    let input = StageInput { units: Some(units), now: at(now), rows: None, latest };
+    decide(&input, |signature: &str| Ok(ledger.get(signature).copied()))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
+}
+
+/// `signature low..high reason[, replaces]` of what runs; dates only.
+fn runs(decisions: &[Decision]) -> Vec<String> {
+    let day = |at: Timestamp| at.strftime("%m-%d").to_string();
+    let run = |decision: &Decision| match decision {
+        Decision::Skip { .. } => None,
+        Decision::Run(unit) => {
+            let interval =
+                unit.interval.map(|i| format!("{}..{}", day(i.low), day(i.high))).unwrap_or_default();
+            let each = unit.each.get("f").and_then(|value| value.as_str()).unwrap_or_default();
+            Some(
+                format!(
+                    "{each} {interval} {:?}{}",
+                    unit.reason,
+                    if unit.replaces { " replaces" } else { "" }
+                )
+                .trim()
+                .to_owned(),
+            )
+        }
+    };
+    decisions.iter().filter_map(run).collect()
+}
+
+fn skips(decisions: &[Decision], reason: Skip) -> usize {
+    decisions
+        .iter()
+        .filter(|decision| matches!(decision, Decision::Skip { why, .. } if *why == reason))
+        .count()
+}
+
+fn daily_until(to: &str) -> Units {
+    time(json!({ "from": "2020-01-01", "to": to, "every": "day" }))
+}
+
+fn day_done(day: u32) -> (String, History) {
+    (format!("time=2020-01-{day:02}T00:00:00Z"), done(&format!("2020-01-{:02}", day + 1)))
+}
+
+fn days_done(days: &[u32]) -> Ledger {
+    days.iter().map(|day| day_done(*day)).collect()
+}
+
+#[test]
+fn a_stage_without_units_is_one_unit_that_runs_every_time() {
+    let input = StageInput { units: None, now: at("2020-01-01"), rows: None, latest: None };
+    let history = |_: &str| Ok(Some(History { done_before: true, ..History::default() }));
+    let decisions: Vec<Decision> = decide(&input, history).unwrap().map(Result::unwrap).collect();
+    let [Decision::Run(unit)] = &decisions[..] else { panic!("{decisions:?}") };
+    assert_eq!(
+        (unit.signature.as_str(), unit.interval, unit.reason, unit.replaces),
+        ("all", None, Reason::Snapshot, true)
+    );
+}
+
+#[test]
+fn what_was_never_recorded_is_new_however_old() {
+    let units = daily_until("2020-01-06");
+    let decisions = plan(&units, "2020-02-01", &days_done(&[1, 3, 4]));
+    assert_eq!(runs(&decisions), ["01-02..01-03 New", "01-05..01-06 New"]);
+    assert_eq!(skips(&decisions, Skip::Done), 3);
+}
+
+#[test]
+fn what_failed_runs_again_once_newer_ones_are_done() {
+    let mut known = days_done(&[1, 3, 4]);
+    known.insert("time=2020-01-02T00:00:00Z".into(), History { failed: true, ..History::default() });
+    assert_eq!(
+        runs(&plan(&daily_until("2020-01-06"), "2020-02-01", &known)),
+        ["01-02..01-03 FailedBefore", "01-05..01-06 New"]
+    );
+}
+
+#[test]
+fn done_units_make_no_empty_intervals() {
+    assert_eq!(runs(&plan(&daily_until("2020-01-05"), "2020-02-01", &days_done(&[1, 2, 3, 4]))), [""; 0]);
+    let undivided = time(json!({ "from": "2020-01-01", "to": "2020-01-16" }));
+    assert_eq!(
+        runs(&plan(&undivided, "2020-02-01", &ledger(&[("time=2020-01-01T00:00:00Z", done("2020-01-16"))]))),
+        [""; 0]
+    );
+}
+
+#[test]
+fn an_unfinished_unit_reads_on_and_adds() {
+    let units = time(json!({ "from": "2020-01-01", "every": "month" }));
+    let known = ledger(&[("time=2020-01-01T00:00:00Z", done("2020-01-10"))]);
+    assert_eq!(runs(&plan(&units, "2020-01-16", &known)), ["01-10..01-16 Unfinished"]);
+    assert_eq!(runs(&plan(&units, "2020-01-10", &known)), [""; 0]);
+    assert_eq!(runs(&plan(&units, "2020-02-05", &known)), ["01-10..02-01 Unfinished", "02-01..02-05 New"]);
+}
+
+#[test]
+fn an_unfinished_unit_with_grace_is_read_again_whole() {
+    let units = time(json!({ "from": "2020-01-01", "every": "month", "grace": "3d" }));
+    let known = ledger(&[("time=2020-01-01T00:00:00Z", done("2020-01-10"))]);
+    assert_eq!(runs(&plan(&units, "2020-01-16", &known)), ["01-01..01-16 Unfinished replaces"]);
+    // Recorded as far as there is anything, and late rows may have come.
+    assert_eq!(runs(&plan(&units, "2020-01-10", &known)), ["01-01..01-10 Late replaces"]);
+}
+
+#[test]
+fn grace_reads_again_what_ends_after_the_cut_off() {
+    let units = time(json!({ "from": "2020-01-01", "to": "2020-01-06", "every": "day", "grace": "2d" }));
+    let decisions = plan(&units, "2020-02-01", &days_done(&[1, 2, 3, 4]));
+    // Cut-off 01-03: the day that ends there is left alone.
+    assert_eq!(
+        runs(&decisions),
+        ["01-03..01-04 Late replaces", "01-04..01-05 Late replaces", "01-05..01-06 New"]
+    );
+}
+
+#[test]
+fn the_cut_off_counts_calendar_days_in_the_zone() {
+    let units = time(
+        json!({ "from": "2024-03-28", "to": "2024-04-01", "every": "day", "timezone": "Europe/Vienna", "grace": "1d" }),
+    );
+    let signatures =
+        ["2024-03-27T23:00:00Z", "2024-03-28T23:00:00Z", "2024-03-29T23:00:00Z", "2024-03-30T23:00:00Z"];
+    let highs =
+        ["2024-03-28T23:00:00Z", "2024-03-29T23:00:00Z", "2024-03-30T23:00:00Z", "2024-03-31T22:00:00Z"];
+    let known: Ledger =
+        signatures.iter().zip(highs).map(|(low, high)| (format!("time={low}"), done(high))).collect();
+    let decisions = plan(&units, "2024-05-01", &known);
+    // One day before 31 March 24:00 is 30 March 24:00, 23 hours earlier.
+    assert_eq!(runs(&decisions), ["03-30..03-31 Late replaces"]);
+}
+
+#[test]
+fn a_part_is_dropped_until_it_is_whole() {
+    let units = time(json!({ "from": "2020-01-01", "every": "day", "partial": "drop" }));
+    let decisions = plan(&units, "2020-01-03T12:00:00Z", &Ledger::new());
+    assert_eq!(runs(&decisions), ["01-01..01-02 New", "01-02..01-03 New"]);
+    assert_eq!(skips(&decisions, Skip::Partial), 1);
+    let whole = plan(&units, "2020-01-03", &Ledger::new());
+    assert_eq!((runs(&whole).len(), skips(&whole, Skip::Partial)), (2, 0));
+}
+
+#[test]
+fn oldest_interval_first_then_value_and_max_cuts_there() {
+    let units = with_values(daily_until("2020-01-03"), &["b", "a"], Some(3));
+    let decisions = plan(&units, "2020-02-01", &Ledger::new());
+    assert_eq!(runs(&decisions), ["a 01-01..01-02 New", "b 01-01..01-02 New", "a 01-02..01-03 New"]);
+    assert_eq!(skips(&decisions, Skip::BeyondMax), 1);
+}
+
+#[test]
+fn max_counts_failed_units_like_any() {
+    let units = with_values(daily_until("2020-01-02"), &["a", "b", "c"], Some(2));
+    let failed = History { failed: true, ..History::default() };
+    let decisions = plan(&units, "2020-02-01", &ledger(&[("f=a,time=2020-01-01T00:00:00Z", failed)]));
+    assert_eq!(runs(&decisions), ["a 01-01..01-02 FailedBefore", "b 01-01..01-02 New"]);
+}
+
+#[test]
+fn no_unit_starves_behind_growing_ones() {
+    let units = with_values(time(json!({ "from": "2020-01-01" })), &["f1", "f2", "f3"], Some(2));
+    let mut known = Ledger::new();
+    let mut taken: BTreeMap<String, u32> = BTreeMap::new();
+    for day in 10..19 {
+        let now = format!("2020-01-{day}");
+        for decision in plan(&units, &now, &known) {
+            if let Decision::Run(unit) = decision {
+                *taken.entry(unit.signature.clone()).or_default() += 1;
+                known.insert(unit.signature, done(&now));
+            }
+        }
+    }
+    // With room for two of three, each waits for one run at most.
+    assert!(taken.len() == 3 && taken.values().all(|times| *times >= 4), "{taken:?}");
+}
+
+#[test]
+fn no_unit_starves_behind_late_or_full_ones() {
+    let late = Units {
+        max: Some(2),
+        ..time(json!({ "from": "2020-01-01", "to": "2020-01-06", "every": "day", "grace": "3d" }))
+    };
+    let decisions = plan(&late, "2020-02-01", &days_done(&[1, 2, 3, 4]));
+    assert_eq!(runs(&decisions), ["01-02..01-03 Late replaces", "01-05..01-06 New"]);
+
+    let full = with_values(Units::default(), &["f1", "f2", "f3"], Some(2));
+    let read = |day: &str| History { done_before: true, tried: Some(at(day)), ..History::default() };
+    let known = ledger(&[("f=f1", read("2020-01-02")), ("f=f2", read("2020-01-01"))]);
+    assert_eq!(runs(&plan(&full, "2020-02-01", &known)), ["f2  Snapshot replaces", "f3  Snapshot replaces"]);
+}
+
+#[test]
+fn a_range_that_begins_in_the_future_has_no_units_yet() {
+    assert_eq!(
+        plan(&time(json!({ "from": "2030-01-01", "every": "day" })), "2020-01-01", &Ledger::new()),
+        []
+    );
+}
+
+#[test]
+fn no_rows_upstream_make_no_units_in_any_interval() {
+    let each = Each { rows_of: Some("s".into()), fields: vec!["id".into()], ..Each::default() };
+    let units = Units { each: Some(each), ..daily_until("2020-01-06") };
+    let input = StageInput { units: Some(&units), now: at("2020-02-01"), rows: Some(&[]), latest: None };
+    assert_eq!(decide(&input, |_: &str| Ok(None)).unwrap().count(), 0);
+}
+
+#[test]
+fn what_the_ledger_cannot_tell_ends_the_plan() {
+    let units = daily_until("2020-01-06");
+    let input = StageInput { units: Some(&units), now: at("2020-02-01"), rows: None, latest: None };
+    let broken = |_: &str| Err(Error::new(ErrorKind::State, "state/corrupt", "unreadable"));
+    let items: Vec<Result<Decision>> = decide(&input, broken).unwrap().collect();
+    assert!(matches!(&items[..], [Err(error)] if error.code == "state/corrupt"));
+}
+
+#[test]
+fn a_million_units_are_not_held() {
+    let units = time(json!({ "from": "0001-01-01", "to": "9999-01-01", "every": "day" }));
+    let input = StageInput { units: Some(&units), now: at("2020-02-01"), rows: None, latest: None };
+    let asked = std::cell::Cell::new(0);
+    let history = |_: &str| {
+        asked.set(asked.get() + 1);
+        Ok(None)
+    };
+    assert_eq!(decide(&input, history).unwrap().take(3).count(), 3);
+    assert_eq!(asked.get(), 3);
+}
+
+fn problems(units: serde_json::Value) -> Vec<(String, String)> {
+    let units: Units = serde_json::from_value(units).unwrap();
+    check(&units, &["units"])
+        .into_iter()
+        .map(|problem| (problem.path[1..].join("."), problem.message))
+        .collect()
+}
+
+#[test]
+fn says_all_that_is_wrong_at_once() {
+    let found = problems(json!({
+        "each": { "rows_of": "s", "fields": ["id", "low", "id"], "where": { "status": "(" } },
+        "time": { "from": "soon", "to": "later" },
+        "max": 0
+    }));
+    let places: Vec<&str> = found.iter().map(|(place, _)| place.as_str()).collect();
+    assert_eq!(places, ["each.fields", "each.fields", "each.where.status", "max", "time.from", "time.to"]);
+    assert_eq!(
+        problems(json!({ "time": { "from": "2024-01-01", "timezone": "Vienna" } })),
+        [("time.timezone".into(), "`Vienna` is not a time zone".into())]
+    );
+}
+
+#[test]
+fn an_empty_range_is_a_problem_unless_it_ends_now() {
+    let found = problems(json!({ "time": { "from": "2024-01-02", "to": "2024-01-01" } }));
+    assert_eq!(
+        found,
+        [(
+            "time.to".into(),
+            "nothing is in the range: `to` (2024-01-01) is not after `from` (2024-01-02)".into()
+        )]
+    );
+    assert_eq!(problems(json!({ "time": { "from": "2024-01-02", "to": "now" } })), []);
+}
+
+#[test]
+fn each_is_rows_or_a_list() {
+    for (each, message) in [
+        (json!({}), "`each` names no values"),
+        (json!({ "rows_of": "s" }), "`rows_of` needs `fields`"),
+        (json!({ "values": ["a"] }), "`values` needs `as`"),
+        (
+            json!({ "values": ["a"], "as": "x", "rows_of": "s", "fields": ["x"] }),
+            "`each` has both `rows_of` and `values`",
+        ),
+        (json!({ "values": ["a"], "as": "x", "where": { "x": "a" } }), "`where` belongs to `rows_of`"),
+        (json!({ "values": ["a"], "as": "run" }), "`run` is already what templates call the run"),
+    ] {
+        assert!(problems(json!({ "each": each })).iter().any(|(_, found)| found == message), "{message}");
+    }
+    assert_eq!(problems(json!({ "each": { "values": ["a"], "as": "x" } })), []);
+    assert_eq!(
+        problems(json!({ "each": { "rows_of": "s", "fields": ["id"], "where": { "status": "a|b" } } })),
+        []
+    );
+}
+
+fn some_units() -> impl Strategy<Value = Units> {
+    let zone = prop::sample::select(vec!["UTC", "Europe/Vienna", "Pacific/Apia", "Asia/Kathmandu"]);
+    let every = prop::sample::select(vec!["none", "day", "month"]);
+    let partial = prop::sample::select(vec!["keep", "drop"]);
+    (zone, every, partial, prop::option::of(1_u64..9), 0_usize..3).prop_map(
+        |(zone, every, partial, max, values)| {
+            let units =
+                time(json!({ "from": "2011-12-20", "every": every, "timezone": zone, "partial": partial }));
+            with_values(units, &["a", "b", "c"][..=values], max)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn after_any_part_succeeded_the_rest_is_planned_and_nothing_else(
+        units in some_units(), hours in 1_i64..2000, succeeded in any::<u64>()
+    ) {
+        let units = Units { max: None, ..units };
+        let now = (at("2011-12-20").as_second() + hours * 3600).to_string();
+        let now = Timestamp::from_second(now.parse().unwrap()).unwrap().to_string();
+        let planned = |known: &Ledger| -> Vec<PlannedUnit> {
+            let unit = |decision| match decision { Decision::Run(unit) => Some(unit), Decision::Skip { .. } => None };
+            plan(&units, &now, known).into_iter().filter_map(unit).collect()
+        };
+        let all = planned(&Ledger::new());
+        let good = |number: usize| succeeded >> (number % 64) & 1 == 1;
+        let known = all.iter().enumerate().filter(|(number, _)| good(*number))
+            .map(|(_, unit)| (unit.signature.clone(), done(&unit.interval.unwrap().high.to_string()))).collect();
+        let rest: Vec<PlannedUnit> = all.into_iter().enumerate().filter(|(number, _)| !good(*number)).map(|(_, unit)| unit).collect();
+        prop_assert_eq!(planned(&known), rest);
+    }
+
+    #[test]
+    fn over_many_runs_every_instant_is_read_once(units in some_units(), steps in prop::collection::vec(1_i64..400, 1..12), failing in any::<u64>()) {
+        let mut known = Ledger::new();
+        let mut read: BTreeMap<String, Vec<Interval>> = BTreeMap::new();
+        let (mut second, mut tries) = (at("2011-12-20").as_second(), 0);
+        // After the given runs come enough that do not fail to take all that is left.
+        let settle = std::iter::repeat_n(&0, 400);
+        for (run, hours) in steps.iter().chain(settle).enumerate() {
+            second += hours * 3600;
+            let now = Timestamp::from_second(second).unwrap().to_string();
+            let mut any = false;
+            for decision in plan(&units, &now, &known) {
+                let Decision::Run(unit) = decision else { continue };
+                (any, tries) = (true, tries + 1);
+                let interval = unit.interval.unwrap();
+                prop_assert!(interval.low < interval.high && !unit.replaces);
+                if run < steps.len() && failing >> (tries % 64) & 1 == 1 {
+                    known.entry(unit.signature).or_default().failed = true;
+                } else {
+                    known.insert(unit.signature, done(&interval.high.to_string()));
+                    read.entry(unit.each["f"].to_string()).or_default().push(interval);
+                }
+            }
+            if run >= steps.len() && !any {
+                break;
+            }
+        }
+        let end = Timestamp::from_second(second).unwrap();
+        let time = units.time.as_ref().unwrap();
+        let range = Range::read(time, end).unwrap();
+        let expect: Vec<Partition> = Partitions::new(&range, time.every)
+            .filter(|p| time.partial == Partial::Keep || time.every == Every::None || !p.is_partial()).collect();
+        for intervals in read.values_mut() {
+            intervals.sort();
+            prop_assert_eq!(intervals.first().map(|i| i.low), expect.first().map(|p| p.clipped.low));
+            prop_assert_eq!(intervals.last().map(|i| i.high), expect.last().map(|p| p.clipped.high));
+            prop_assert!(intervals.windows(2).all(|pair| pair[0].high == pair[1].low), "{:?}", intervals);
+        }
+        if !expect.is_empty() {
+            prop_assert_eq!(read.len(), units.each.as_ref().unwrap().values.len());
+        }
+    }
+
+    #[test]
+    fn the_order_of_upstream_rows_changes_neither_the_plan_nor_what_max_takes(
+        ids in prop::collection::vec(0_i64..20, 1..20), max in 1_u64..12, turn in 0_usize..20
+    ) {
+        let each = Each { rows_of: Some("s".into()), fields: vec!["id".into()], ..Each::default() };
+        let units = Units { each: Some(each), max: Some(max), ..daily_until("2020-01-04") };
+        let rows: Vec<EachRow> = ids.iter().map(|id| EachRow::from_iter([("id".to_owned(), json!(id))])).collect();
+        let mut turned = rows.clone();
+        turned.rotate_left(turn % rows.len());
+        turned.reverse();
+        let decisions = |rows: &[EachRow]| -> Vec<Decision> {
+            let input = StageInput { units: Some(&units), now: at("2020-02-01"), rows: Some(rows), latest: None };
+            decide(&input, |_: &str| Ok(None)).unwrap().map(Result::unwrap).collect()
+        };
+        prop_assert_eq!(decisions(&rows), decisions(&turned));
+    }
+}
