@@ -2,12 +2,13 @@
 
 use dil_model::config::{Every, Partial, TimeUnits, Units};
 use dil_model::unit::EachRow;
-use dil_model::{Error, ErrorKind, Interval, Problem, Result};
+use dil_model::{Error, ErrorKind, Interval, Result};
 use jiff::Timestamp;
 
-use crate::limit::Limit;
+use crate::check::check;
+use crate::limit::{Limit, Rank, rank};
 use crate::partition::{Partition, Partitions};
-use crate::range::{Flaw, Range};
+use crate::range::Range;
 use crate::signature::signature;
 use crate::values::values;
 
@@ -94,31 +95,6 @@ pub enum Decision {
     },
 }
 
-/// Says what is wrong with a `units` section; `path` leads to it (`["stages", "orders", "units"]`).
-pub fn check(units: &Units, path: &[&str]) -> Vec<Problem> {
-    let mut problems = crate::values::check(units.each.as_ref(), path);
-    if units.max == Some(0) {
-        let problem =
-            Problem::new("plan/max", "`max: 0` would never take a unit", &[path, &["max"]].concat());
-        problems.push(problem.hint("write the number of units that one run takes, or leave it out"));
-    }
-    let Some(time) = &units.time else { return problems };
-    let place = |flaw: Flaw| {
-        Problem::new(flaw.slug, flaw.message, &[path, &["time", flaw.key]].concat()).hint(flaw.hint)
-    };
-    match Range::read(time, Timestamp::MAX) {
-        Err(flaws) => problems.extend(flaws.into_iter().map(place)),
-        Ok(range) if range.from >= range.to => {
-            let message =
-                format!("nothing is in the range: `to` ({}) is not after `from` ({})", time.to, time.from);
-            let problem = Problem::new("plan/empty-range", message, &[path, &["time", "to"]].concat());
-            problems.push(problem.hint("`to` is the first instant after the last"));
-        }
-        Ok(_) => {}
-    }
-    problems
-}
-
 /// Decides on every unit of a stage, in the order in which they run: oldest interval first, then by value.
 ///
 /// What runs: a unit that was never recorded, however old; the rest of one that is recorded in part; a done one that ends
@@ -127,7 +103,7 @@ pub fn check(units: &Units, path: &[&str]) -> Vec<Problem> {
 /// earliest; for that `history` is asked twice for each unit.
 ///
 /// # Errors
-/// `Config` if [`check`] would find a problem, `Content` if an upstream row cannot name a unit; what `history`
+/// `Config` if [`check`](crate::check()) would find a problem, `Content` if an upstream row cannot name a unit; what `history`
 /// returns comes as an item, and is the last one.
 pub fn decide<'h, H>(input: &StageInput<'_>, history: H) -> Result<StagePlan<'h>>
 where
@@ -149,6 +125,9 @@ where
     Ok(plan)
 }
 
+/// Looks a unit up by its signature.
+type Ask<'h> = dyn FnMut(&str) -> Result<Option<History>> + 'h;
+
 /// The decisions on a stage's units, made one by one as they are asked for.
 pub struct StagePlan<'h> {
     rules: Rules,
@@ -156,7 +135,7 @@ pub struct StagePlan<'h> {
     cells: Cells,
     /// The number of the next unit.
     number: u64,
-    history: Box<dyn FnMut(&str) -> Result<Option<History>> + 'h>,
+    history: Box<Ask<'h>>,
     limit: Option<Limit>,
     broken: bool,
 }
@@ -167,30 +146,32 @@ impl StagePlan<'_> {
         let start = self.cells.clone();
         let mut limit = Limit::new(max);
         while let Some(step) = self.step()? {
-            if let Step::Run { number, ref unit, history } = step {
-                limit.offer(number, unit, history);
+            if let (_, Some(rank)) = step {
+                limit.offer(rank);
             }
         }
         (self.cells, self.number) = (start, 0);
         Ok(limit)
     }
 
-    fn step(&mut self) -> Result<Option<Step>> {
+    /// Decides on the next unit as if there were no limit; with its rank if it runs.
+    fn step(&mut self) -> Result<Option<(Decision, Option<Rank>)>> {
         let Some((partition, value)) = self.cells.next() else { return Ok(None) };
         let number = self.number;
         self.number += 1;
         let each = self.values.get(value).cloned().unwrap_or_default();
         let signature = signature(&each, partition.map(|partition| partition.nominal.low));
         if partition.is_some_and(|partition| self.rules.waits(&partition)) {
-            return Ok(Some(Step::Skip { signature, why: Skip::Partial }));
+            return Ok(Some((Decision::Skip { signature, why: Skip::Partial }, None)));
         }
         let history = (self.history)(&signature)?.unwrap_or_default();
         Ok(Some(match self.rules.verdict(partition, history) {
-            None => Step::Skip { signature, why: Skip::Done },
+            None => (Decision::Skip { signature, why: Skip::Done }, None),
             Some(Verdict { interval, reason, replaces }) => {
                 let nominal = partition.map(|partition| partition.nominal);
                 let unit = PlannedUnit { signature, each, nominal, interval, reason, replaces };
-                Step::Run { number, unit, history }
+                let rank = rank(number, &unit, history);
+                (Decision::Run(unit), Some(rank))
             }
         }))
     }
@@ -203,27 +184,21 @@ impl Iterator for StagePlan<'_> {
         if self.broken {
             return None;
         }
-        match self.step() {
-            Ok(step) => Some(Ok(match step? {
-                Step::Skip { signature, why } => Decision::Skip { signature, why },
-                Step::Run { number, unit, history } => match &self.limit {
-                    Some(limit) if !limit.takes(number, &unit, history) => {
-                        Decision::Skip { signature: unit.signature, why: Skip::BeyondMax }
-                    }
-                    _ => Decision::Run(unit),
-                },
-            })),
+        let (decision, rank) = match self.step() {
+            Ok(step) => step?,
             Err(error) => {
                 self.broken = true;
-                Some(Err(error))
+                return Some(Err(error));
             }
-        }
+        };
+        let beyond = self.limit.as_ref().zip(rank).is_some_and(|(limit, rank)| !limit.takes(rank));
+        Some(Ok(match decision {
+            Decision::Run(unit) if beyond => {
+                Decision::Skip { signature: unit.signature, why: Skip::BeyondMax }
+            }
+            decided => decided,
+        }))
     }
-}
-
-enum Step {
-    Run { number: u64, unit: PlannedUnit, history: History },
-    Skip { signature: String, why: Skip },
 }
 
 /// The intervals of a stage, or the one nothing of a stage without.

@@ -8,6 +8,7 @@
 //! - [`decide`] gives a [`Decision`] for each unit, oldest interval first;
 //! - [`Tally`] turns decisions into sentences.
 
+mod check;
 mod decide;
 mod explain;
 mod limit;
@@ -16,7 +17,8 @@ mod range;
 mod signature;
 mod values;
 
-pub use decide::{Decision, History, PlannedUnit, Reason, Skip, StageInput, StagePlan, check, decide};
+pub use check::check;
+pub use decide::{Decision, History, PlannedUnit, Reason, Skip, StageInput, StagePlan, decide};
 pub use explain::Tally;
 pub use partition::{Partition, Partitions};
 pub use range::Range;

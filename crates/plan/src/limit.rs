@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::decide::{History, PlannedUnit, Reason};
 
 /// Smaller goes first: what owes rows before what is read again, then the earliest, then by number.
-type Rank = (bool, Timestamp, u64);
+pub(crate) type Rank = (bool, Timestamp, u64);
 
 /// The first `max` units, known by the last one's rank.
 ///
@@ -24,21 +24,21 @@ impl Limit {
     }
 
     /// Lets a unit compete. Holds at most `max` ranks.
-    pub(crate) fn offer(&mut self, number: u64, unit: &PlannedUnit, history: History) {
-        self.first.push(rank(number, unit, history));
+    pub(crate) fn offer(&mut self, rank: Rank) {
+        self.first.push(rank);
         if self.first.len() > self.max {
             self.first.pop();
         }
     }
 
     /// Whether the unit is among the first, once all were offered.
-    pub(crate) fn takes(&self, number: u64, unit: &PlannedUnit, history: History) -> bool {
-        self.first.len() < self.max
-            || self.first.peek().is_some_and(|last| rank(number, unit, history) <= *last)
+    pub(crate) fn takes(&self, rank: Rank) -> bool {
+        self.first.len() < self.max || self.first.peek().is_some_and(|last| rank <= *last)
     }
 }
 
-fn rank(number: u64, unit: &PlannedUnit, history: History) -> Rank {
+/// The rank of the unit that comes as `number`-th.
+pub(crate) fn rank(number: u64, unit: &PlannedUnit, history: History) -> Rank {
     let tried = history.tried.unwrap_or(Timestamp::MIN);
     match unit.reason {
         Reason::Late => (true, tried, number),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use dil_model::config::Each;
 use dil_model::unit::EachRow;
-use dil_model::{Error, ErrorKind, Problem, Result};
+use dil_model::{Error, ErrorKind, Result};
 use indexmap::IndexMap;
 use regex::Regex;
 use serde_json::Value;
@@ -21,95 +21,6 @@ pub(crate) fn whole(pattern: &str) -> Result<Regex, String> {
         let last = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
         format!("`{pattern}` is not a regular expression: {last}")
     })
-}
-
-/// Names that a unit's templates see beside its values.
-const TAKEN: [&str; 3] = ["low", "high", "run"];
-
-/// Says what is wrong with `each`; `path` leads to the `units` section.
-pub(crate) fn check(each: Option<&Each>, path: &[&str]) -> Vec<Problem> {
-    let Some(each) = each else { return Vec::new() };
-    let mut problems = Vec::new();
-    let mut tell = |slug: &str, message: &str, place: &[&str], hint: &str| {
-        problems.push(Problem::new(slug, message, &[path, &["each"], place].concat()).hint(hint));
-    };
-    match (&each.rows_of, each.values.is_empty()) {
-        (None, true) => tell(
-            "plan/each",
-            "`each` names no values",
-            &[],
-            "name a stage with `rows_of`, or list them with `values`",
-        ),
-        (Some(_), false) => {
-            tell("plan/each", "`each` has both `rows_of` and `values`", &["values"], "keep one of them")
-        }
-        (Some(_), true) if each.fields.is_empty() => {
-            tell(
-                "plan/each",
-                "`rows_of` needs `fields`",
-                &["rows_of"],
-                "name the fields of a row that make the unit: `fields: [id]`",
-            );
-        }
-        (Some(_), true) if each.name.is_some() => tell(
-            "plan/each",
-            "`as` belongs to `values`",
-            &["as"],
-            "with `rows_of` each field is a variable of its own name",
-        ),
-        (Some(_), true) => {}
-        (None, false) => {
-            if each.name.is_none() {
-                tell(
-                    "plan/each",
-                    "`values` needs `as`",
-                    &["values"],
-                    "name the variable that each value is bound to: `as: region`",
-                );
-            }
-            for (set, key) in [(!each.fields.is_empty(), "fields"), (!each.filter.is_empty(), "where")] {
-                if set {
-                    tell(
-                        "plan/each",
-                        &format!("`{key}` belongs to `rows_of`"),
-                        &[key],
-                        "with `values` the values are what is listed",
-                    );
-                }
-            }
-        }
-    }
-    for name in each.fields.iter().chain(&each.name) {
-        let key = if each.name.as_ref() == Some(name) { "as" } else { "fields" };
-        if TAKEN.contains(&name.as_str()) {
-            let message = format!(
-                "`{name}` is already what templates call {}",
-                if name == "run" { "the run" } else { "the unit's interval" }
-            );
-            tell("plan/name-taken", &message, &[key], "give the field another name in the stage before");
-        }
-    }
-    for (at, field) in each.fields.iter().enumerate() {
-        if each.fields[..at].contains(field) {
-            tell(
-                "plan/each",
-                &format!("field `{field}` is named twice"),
-                &["fields"],
-                "name each field once",
-            );
-        }
-    }
-    for (field, pattern) in &each.filter {
-        if let Err(message) = whole(pattern) {
-            tell(
-                "plan/pattern",
-                &message,
-                &["where", field],
-                "a backslash before it makes a sign stand for itself",
-            );
-        }
-    }
-    problems
 }
 
 /// The distinct values, in an order that depends on nothing but themselves.
