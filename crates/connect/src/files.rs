@@ -1,0 +1,229 @@
+//! Local files as a source. Each file is a page; several are read in the order of their names.
+//!
+//! A pattern does not match hidden files, nor anything below a hidden folder (so never a staging folder), unless it names
+//! the dot itself. Folders that match are passed over.
+//!
+//! Limits: two chunks of a file are read ahead.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dil_model::component::{Body, OpenPage, PageFacts, Requests, Source};
+use dil_model::config::{FilesRead, RowsMissing};
+use dil_model::secret::SecretStore;
+use dil_model::template::{Escape, Template, Variables};
+use dil_model::{Error, ErrorKind, Result};
+use glob::{MatchOptions, Pattern};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+/// Chunks that wait for the reader while the next one is read.
+const CHUNKS_AHEAD: usize = 2;
+
+/// All that one unit's file source needs.
+pub struct FilesSourceSpec {
+    /// Which files.
+    pub read: FilesRead,
+    /// What the unit's templates see.
+    pub variables: Variables,
+    /// Where `${secret:NAME}` finds its text.
+    pub secrets: Arc<dyn SecretStore>,
+    /// An earlier [`Source::position`], to go on behind it.
+    pub resume: Option<serde_json::Value>,
+}
+
+/// Opens a file source. Looks at no file yet.
+///
+/// # Errors
+/// `Config` if the path's template cannot be rendered, `State` if `resume` is not of a file source.
+pub fn source(spec: FilesSourceSpec) -> Result<Box<dyn Source>> {
+    let wrong = |cause: String| Error::new(ErrorKind::Config, "files/path", cause);
+    let template = Template::parse(&spec.read.path).map_err(|cause| wrong(format!("`path`: {cause}")))?;
+    let pattern = template.render(&spec.variables, Escape::None, &spec.secrets)?.ok_or_else(|| {
+        wrong(format!("`path: {}` uses a variable that is not defined here", spec.read.path))
+    })?;
+    let place = match spec.resume {
+        None => Place::default(),
+        Some(note) => serde_json::from_value(note).map_err(|cause| {
+            Error::new(
+                ErrorKind::State,
+                "files/position",
+                format!("the unit's saved position cannot be used: {cause}"),
+            )
+            .hint("run with `--fresh` to read the unit from its start")
+        })?,
+    };
+    Ok(Box::new(FilesSource { read: spec.read, pattern, place, left: None }))
+}
+
+/// How far the reading got.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Place {
+    /// Files read.
+    files: u64,
+    /// The path of the last one; those behind it in the order of names are still to come.
+    last: Option<String>,
+}
+
+struct FilesSource {
+    read: FilesRead,
+    pattern: String,
+    place: Place,
+    /// The paths still to come, the next one last; none before the folder was looked at.
+    left: Option<Vec<String>>,
+}
+
+#[async_trait]
+impl Source for FilesSource {
+    fn wanted(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn open(&mut self) -> Result<Option<OpenPage>> {
+        if self.left.is_none() {
+            self.left = Some(self.list().await?);
+        }
+        let Some(path) = self.left.as_ref().and_then(|left| left.last()) else { return Ok(None) };
+        let body = body(PathBuf::from(path), self.read.chunk.as_usize().max(1)).await?;
+        Ok(Some(OpenPage { number: self.place.files + 1, label: path.clone(), body }))
+    }
+
+    async fn advance(&mut self, _facts: &PageFacts) -> Result<()> {
+        let Some(path) = self.left.as_mut().and_then(Vec::pop) else {
+            return Err(Error::new(ErrorKind::Internal, "internal/advance", "advanced without an open file"));
+        };
+        self.place = Place { files: self.place.files + 1, last: Some(path) };
+        Ok(())
+    }
+
+    /// A local file that broke off is no better the next moment.
+    async fn again(&mut self, error: Error) -> Result<()> {
+        Err(error)
+    }
+
+    fn position(&self) -> serde_json::Value {
+        serde_json::to_value(&self.place).unwrap_or_default()
+    }
+
+    fn requests(&self) -> Requests {
+        Requests::default()
+    }
+}
+
+impl FilesSource {
+    async fn list(&self) -> Result<Vec<String>> {
+        let pattern = self.pattern.clone();
+        let mut paths = blocking(move || matches(&pattern)).await??;
+        if paths.is_empty() && self.read.no_match == RowsMissing::Fail {
+            return Err(Error::new(ErrorKind::Content, "files/no-match", format!("no file matches {}", self.pattern))
+                .hint("check the path, which starts at the current folder unless it starts with /; if there may be none, set `no_match: empty`"));
+        }
+        if let Some(last) = &self.place.last {
+            paths.retain(|path| path > last);
+        }
+        paths.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(paths)
+    }
+}
+
+/// The files that a path or pattern names.
+fn matches(pattern: &str) -> Result<Vec<String>> {
+    let plain = Path::new(pattern);
+    // A name that is there is meant as it is, brackets and all.
+    if plain.is_dir() {
+        return Err(Error::new(ErrorKind::Config, "files/folder", format!("{pattern} is a folder"))
+            .hint(format!("read the files in it with `path: {}/*`", pattern.trim_end_matches('/'))));
+    }
+    if plain.exists() || Pattern::escape(pattern) == pattern {
+        return Ok(if plain.exists() { vec![pattern.to_owned()] } else { Vec::new() });
+    }
+    let options = MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+    };
+    let found = glob::glob_with(pattern, options).map_err(|cause| {
+        Error::new(ErrorKind::Config, "files/pattern", format!("`path: {pattern}` is not a pattern: {cause}"))
+    })?;
+    let mut paths = Vec::new();
+    for path in found {
+        let path = path.map_err(|cause| Error::storage("listing", cause.path(), cause.error()))?;
+        if fs::metadata(&path).map_err(|cause| Error::storage("looking at", &path, &cause))?.is_file() {
+            paths.push(named(path)?);
+        }
+    }
+    Ok(paths)
+}
+
+fn named(path: PathBuf) -> Result<String> {
+    path.into_os_string().into_string().map_err(|name| {
+        let message = format!("the file name {} is not UTF-8", name.to_string_lossy());
+        Error::new(ErrorKind::Storage, "files/name", message).hint("rename the file")
+    })
+}
+
+/// The bytes of a file, read on a thread that may wait for the disk.
+async fn body(path: PathBuf, chunk_bytes: usize) -> Result<Body> {
+    let opened = path.clone();
+    let (file, length) = blocking(move || open(&opened)).await??;
+    let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        let read = read(file, length, &path, chunk_bytes, &sender);
+        if let Err(error) = read {
+            // Nobody is left to be told if the reader is gone.
+            let _ = sender.blocking_send(Err(error));
+        }
+    });
+    Ok(Box::pin(futures::stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|chunk| (chunk, receiver))
+    })))
+}
+
+/// The file, and its length if it is one that has a length.
+fn open(path: &Path) -> Result<(File, Option<u64>)> {
+    let failed = |cause: io::Error| Error::storage("opening", path, &cause);
+    let file = File::open(path).map_err(failed)?;
+    let about = file.metadata().map_err(failed)?;
+    Ok((file, about.is_file().then_some(about.len())))
+}
+
+fn read(
+    mut file: File,
+    length: Option<u64>,
+    path: &Path,
+    chunk_bytes: usize,
+    chunks: &mpsc::Sender<Result<Bytes>>,
+) -> Result<()> {
+    let mut count = 0u64;
+    loop {
+        let mut chunk = Vec::with_capacity(chunk_bytes);
+        let read = file.by_ref().take(chunk_bytes as u64).read_to_end(&mut chunk);
+        let size = read.map_err(|cause| Error::storage("reading", path, &cause))?;
+        if size == 0 {
+            break;
+        }
+        count += size as u64;
+        if chunks.blocking_send(Ok(chunk.into())).is_err() {
+            return Ok(());
+        }
+    }
+    match length {
+        Some(length) if count < length => Err(Error::new(
+            ErrorKind::Truncated,
+            "files/truncated",
+            format!("{} had {length} bytes when it was opened and ended after {count}", path.display()),
+        )
+        .hint("something is writing to the file; run again when it is done")),
+        _ => Ok(()),
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|cause| {
+        Error::new(ErrorKind::Internal, "internal/thread", format!("a reading thread died: {cause}"))
+    })
+}
