@@ -1,19 +1,14 @@
 //! `dil plan`: what a run would do, and why, without doing it. Reads the ledger and nothing else.
 
-use std::sync::Arc;
-
-use dil_connect::http::HttpSourceSpec;
 use dil_flow::Checked;
+use dil_model::Result;
 use dil_model::config::{Connection, FilesWrite, Flow, Publish, Stage, Write, WriteMode};
-use dil_model::secret::Masked;
 use dil_model::template::Variables;
 use dil_model::unit::EachRow;
-use dil_model::{Error, Result};
 use dil_plan::{Decision, History, PlannedUnit, StageInput};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::execute::limiter;
 use crate::ledger::Ledger;
 use crate::run::each_rows;
 use crate::settings::Settings;
@@ -74,10 +69,11 @@ pub struct PlanUnit {
 /// `State` if the ledger is broken, `Config` if a stage cannot be planned.
 pub fn plan(flow: &Checked, settings: &Settings, now: Timestamp) -> Result<PlanReport> {
     let ledger = Ledger::open_existing(&settings.state_dir)?;
-    let stages = flow.order.iter().filter_map(|name| flow.flow.stages.get(name).map(|stage| (name, stage)));
+    let stages = flow.order().iter().filter_map(|name| flow.flow.stages.get(name).map(|stage| (name, stage)));
     let stages = stages
         .map(|(name, stage)| {
-            plan_stage(&flow.flow, name, stage, ledger.as_ref(), now).map_err(|error| error.at(format!("stage {name}")))
+            plan_stage(&flow.flow, name, stage, ledger.as_ref(), now)
+                .map_err(|error| error.at(format!("stage {name}")))
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(PlanReport {
@@ -88,7 +84,13 @@ pub fn plan(flow: &Checked, settings: &Settings, now: Timestamp) -> Result<PlanR
     })
 }
 
-fn plan_stage(flow: &Flow, name: &str, stage: &Stage, ledger: Option<&Ledger>, now: Timestamp) -> Result<StagePlan> {
+fn plan_stage(
+    flow: &Flow,
+    name: &str,
+    stage: &Stage,
+    ledger: Option<&Ledger>,
+    now: Timestamp,
+) -> Result<StagePlan> {
     let mut plan = StagePlan {
         stage: name.to_owned(),
         units: Vec::new(),
@@ -101,15 +103,14 @@ fn plan_stage(flow: &Flow, name: &str, stage: &Stage, ledger: Option<&Ledger>, n
     };
     let (rows, note) = upstream_rows(flow, stage, ledger)?;
     plan.note = note;
-    let latest = ledger.map(|ledger| ledger.stage_progress(&flow.flow, name)).transpose()?.and_then(|(latest, _)| latest);
+    let latest = ledger
+        .map(|ledger| ledger.stage_progress(&flow.flow, name))
+        .transpose()?
+        .and_then(|(latest, _)| latest);
     let input = StageInput { units: stage.units.as_ref(), now, rows: rows.as_deref(), latest };
     let history = |signature: &str| {
         let found = ledger.map(|ledger| ledger.history(&flow.flow, name, signature)).transpose()?.flatten();
-        Ok::<_, Error>(found.map(|unit| History {
-            recorded_high: unit.recorded_high,
-            done_before: unit.done_before,
-            failed: unit.failed,
-        }))
+        Ok(found.as_ref().map(History::from))
     };
     for decision in dil_plan::decide(&input, history)? {
         match decision? {
@@ -144,14 +145,21 @@ fn shown(unit: &PlannedUnit) -> PlanUnit {
 }
 
 /// The rows that the stage's units come from, as far as they are known, and what to say about that.
-fn upstream_rows(flow: &Flow, stage: &Stage, ledger: Option<&Ledger>) -> Result<(Option<Vec<EachRow>>, Option<String>)> {
+fn upstream_rows(
+    flow: &Flow,
+    stage: &Stage,
+    ledger: Option<&Ledger>,
+) -> Result<(Option<Vec<EachRow>>, Option<String>)> {
     let each = stage.units.as_ref().and_then(|units| units.each.as_ref());
-    let Some((each, upstream)) = each.and_then(|each| each.rows_of.as_ref().map(|upstream| (each, upstream))) else {
+    let Some((each, upstream)) = each.and_then(|each| each.rows_of.as_ref().map(|upstream| (each, upstream)))
+    else {
         return Ok((None, None));
     };
     let latest = ledger.map(|ledger| ledger.latest_rows(&flow.flow, upstream)).transpose()?.flatten();
     let (Some(ledger), Some((run, started))) = (ledger, latest) else {
-        let note = format!("how many values stage `{upstream}` gives is unknown until it has run once: units are values × intervals");
+        let note = format!(
+            "how many values stage `{upstream}` gives is unknown until it has run once: units are values × intervals"
+        );
         return Ok((Some(Vec::new()), Some(note)));
     };
     let rows = each_rows(ledger, &flow.flow, upstream, &run, &crate::run::needed_columns(each))?;
@@ -161,24 +169,14 @@ fn upstream_rows(flow: &Flow, stage: &Stage, ledger: Option<&Ledger>) -> Result<
 fn first_request(flow: &Flow, stage: &Stage, unit: &PlannedUnit) -> Result<Option<String>> {
     let Some(read) = &stage.read.http else { return Ok(None) };
     let Some(Connection::Http(connection)) = flow.connections.get(&read.connection) else { return Ok(None) };
-    let mut variables: Variables = unit.each.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut variables: Variables =
+        unit.each.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     if let Some(interval) = unit.interval {
         variables.insert("low".into(), interval.low.to_string().into());
         variables.insert("high".into(), interval.high.to_string().into());
     }
     variables.insert("run".into(), serde_json::json!({ "id": "plan", "full": false }));
-    let spec = HttpSourceSpec {
-        connection_name: read.connection.clone(),
-        connection: connection.clone(),
-        read: read.clone(),
-        format: stage.read.format,
-        variables,
-        secrets: Arc::new(Masked),
-        permits: Arc::new(limiter(flow)),
-        resume: None,
-        client: dil_connect::http::Clients::new(),
-    };
-    dil_connect::http::first_request(&spec).map(Some)
+    dil_connect::http::first_request(connection, read, &variables).map(Some)
 }
 
 fn limits(flow: &Flow, stage: &Stage) -> Vec<String> {

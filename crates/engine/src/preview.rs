@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dil_flow::Checked;
+use dil_format::FrameLimits;
 use dil_model::arrow::datatypes::SchemaRef;
 use dil_model::arrow::record_batch::RecordBatch;
 use dil_model::component::{Converter as _, Decoded, Decoder, Frame, Framer};
@@ -12,8 +13,7 @@ use dil_model::schema::{StoredSchema, typed};
 use dil_model::template::unit_variables;
 use dil_model::unit::{AttemptId, Counts, EachRow, Position, UnitSpec};
 use dil_model::{Error, ErrorKind, Result};
-use dil_format::FrameLimits;
-use dil_plan::{Decision, History, PlannedUnit, StageInput};
+use dil_plan::{Decision, PlannedUnit, StageInput};
 use futures::StreamExt as _;
 use jiff::Timestamp;
 
@@ -46,7 +46,13 @@ pub struct Preview {
 ///
 /// # Errors
 /// Those of reading; `Config` if the stage has no unit to read.
-pub async fn preview(flow: &Checked, settings: &Settings, stage: &str, rows: usize, now: Timestamp) -> Result<Preview> {
+pub async fn preview(
+    flow: &Checked,
+    settings: &Settings,
+    stage: &str,
+    rows: usize,
+    now: Timestamp,
+) -> Result<Preview> {
     let mut names = vec![stage.to_owned()];
     while let Some(before) = crate::run::upstream(&flow.flow, &names[names.len() - 1]) {
         names.push(before.to_owned());
@@ -114,8 +120,7 @@ async fn first_rows(
 
 fn first_unit(stage: &Stage, values: Option<&[EachRow]>, now: Timestamp) -> Result<Option<PlannedUnit>> {
     let input = StageInput { units: stage.units.as_ref(), now, rows: values, latest: None };
-    let nothing = |_: &str| Ok::<Option<History>, Error>(None);
-    for decision in dil_plan::decide(&input, nothing)? {
+    for decision in dil_plan::decide(&input, |_| Ok(None))? {
         if let Decision::Run(unit) = decision? {
             return Ok(Some(unit));
         }

@@ -106,14 +106,24 @@ impl SecretStore for EnvSecrets {
             // A name is letters, digits, `_`, `-` and dots; one of dots alone would leave the folder.
             let path = PathBuf::from(folder).join(name);
             if name.trim_matches('.').is_empty() {
-                return Err(Error::new(ErrorKind::Secret, "secret/name", format!("`{name}` cannot name a secret")));
+                return Err(Error::new(
+                    ErrorKind::Secret,
+                    "secret/name",
+                    format!("`{name}` cannot name a secret"),
+                ));
             }
             if let Ok(text) = std::fs::read_to_string(&path) {
                 return Ok(Secret::new(text.trim_end_matches(['\r', '\n'])));
             }
             tried.push_str(&format!(", the file {}", path.display()));
         }
-        Err(Error::new(ErrorKind::Secret, "secret/missing", format!("there is no secret `{name}`: tried {tried}"))
-            .hint(format!("set {variable}, or put the secret into a file named {name} in the folder that DIL_SECRETS names")))
+        Err(Error::new(
+            ErrorKind::Secret,
+            "secret/missing",
+            format!("there is no secret `{name}`: tried {tried}"),
+        )
+        .hint(format!(
+            "set {variable}, or put the secret into a file named {name} in the folder that DIL_SECRETS names"
+        )))
     }
 }

@@ -83,7 +83,9 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
 /// `Storage`.
 pub fn remove_published(path: &Path) -> Result<()> {
     match durable("publish.remove", || fs::remove_file(path)) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(Error::storage("removing", path, &cause)),
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(Error::storage("removing", path, &cause))
+        }
         _ => Ok(()),
     }
 }
@@ -113,8 +115,9 @@ pub fn exchange_folder(fresh: &Path, target: &Path) -> Result<()> {
     let there = target.try_exists().map_err(|cause| Error::storage("looking at", target, &cause))?;
     let flags = if there { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     durable("publish.exchange", || renameat_with(CWD, fresh, CWD, target, flags)).map_err(|errno| {
-        Error::storage("exchanging the folder", target, &errno.into())
-            .hint("`mode: replace` needs a local file system that can exchange folders (ext4, xfs, btrfs, tmpfs)")
+        Error::storage("exchanging the folder", target, &errno.into()).hint(
+            "`mode: replace` needs a local file system that can exchange folders (ext4, xfs, btrfs, tmpfs)",
+        )
     })
 }
 
@@ -124,7 +127,9 @@ pub fn exchange_folder(fresh: &Path, target: &Path) -> Result<()> {
 /// `Storage`.
 pub fn remove_tree(folder: &Path) -> Result<()> {
     match durable("publish.remove-tree", || fs::remove_dir_all(folder)) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(Error::storage("removing", folder, &cause)),
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(Error::storage("removing", folder, &cause))
+        }
         _ => Ok(()),
     }
 }

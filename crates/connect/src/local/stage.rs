@@ -26,7 +26,8 @@ impl StagedWriter {
     /// `Storage` if it cannot be made, or is there already: staged names are never used twice.
     pub fn create(path: &Path) -> Result<Self> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|cause| Error::storage("creating the folder", folder, &cause))?;
+            std::fs::create_dir_all(folder)
+                .map_err(|cause| Error::storage("creating the folder", folder, &cause))?;
         }
         let file = OpenOptions::new()
             .write(true)
@@ -41,7 +42,9 @@ impl StagedWriter {
     /// # Errors
     /// `Storage`, for example when the disk is full.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|cause| Error::storage("writing the staged file", &self.path, &cause))?;
+        self.file
+            .write_all(bytes)
+            .map_err(|cause| Error::storage("writing the staged file", &self.path, &cause))?;
         self.hash.update(bytes);
         self.bytes += bytes.len() as u64;
         Ok(())

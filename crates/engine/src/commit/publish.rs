@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use dil_connect::local::{
-    exchange_folder, is_published_folder, mark_folder, publish_file, remove_published, remove_tree, sync_folder,
+    exchange_folder, is_published_folder, mark_folder, publish_file, remove_published, remove_tree,
+    sync_folder,
 };
 use dil_model::manifest::{Output, StagedFile};
 use dil_model::{Error, ErrorKind, Result};
@@ -83,7 +84,9 @@ fn publish_folder(
 ) -> Result<()> {
     let fresh = Path::new(&swap.fresh);
     if !is_published_folder(target, &swap.mark) {
-        for file in publication.units.iter().flat_map(|unit| &unit.files).filter(|file| file.output == Output::Write) {
+        for file in
+            publication.units.iter().flat_map(|unit| &unit.files).filter(|file| file.output == Output::Write)
+        {
             publish_file(file, &fresh.join(&file.name))?;
         }
         mark_folder(fresh, &swap.mark)?;
@@ -128,7 +131,8 @@ pub(crate) fn check_folder(folder: &Path, known: &BTreeSet<PathBuf>) -> Result<(
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             check_folder(&path, known)?;
         } else if !known.contains(&path) {
-            let message = format!("`mode: replace` would remove {}, which this flow did not write", path.display());
+            let message =
+                format!("`mode: replace` would remove {}, which this flow did not write", path.display());
             return Err(Error::new(ErrorKind::Publish, "publish/foreign-file", message)
                 .hint("move it away, or give the stage a folder of its own"));
         }

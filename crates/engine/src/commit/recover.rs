@@ -20,7 +20,10 @@ pub(crate) fn recover(ledger: &Ledger, lease: &LeaseGuard, flow: &str) -> Result
     let prepared = ledger.prepared(flow)?;
     for (id, publication) in &prepared {
         finish(ledger, lease, *id, publication).map_err(|error| {
-            error.at(format!("while finishing the interrupted publication {id} of stage {}", publication.stage))
+            error.at(format!(
+                "while finishing the interrupted publication {id} of stage {}",
+                publication.stage
+            ))
         })?;
     }
     Ok(prepared.len() as u64)
@@ -35,7 +38,10 @@ pub(crate) fn clear_staging(ledger: &Ledger, flow: &str) -> Result<()> {
     for folder in ledger.staging(flow)? {
         clear(Path::new(&folder), &live)?;
         // `<output>/.dil-staging/<ledger>/<flow>`: the two above go as well once nobody else stages there.
-        for above in Path::new(&folder).ancestors().take_while(|at| at.components().any(|part| part.as_os_str() == STAGING_FOLDER)) {
+        for above in Path::new(&folder)
+            .ancestors()
+            .take_while(|at| at.components().any(|part| part.as_os_str() == STAGING_FOLDER))
+        {
             match fs::remove_dir(above) {
                 Ok(()) => {}
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
@@ -57,7 +63,8 @@ fn clear(folder: &Path, live: &BTreeSet<PathBuf>) -> Result<()> {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             clear(&path, live)?;
         } else if !live.contains(&path) {
-            durable("staging.remove", || fs::remove_file(&path)).map_err(|cause| Error::storage("removing", &path, &cause))?;
+            durable("staging.remove", || fs::remove_file(&path))
+                .map_err(|cause| Error::storage("removing", &path, &cause))?;
         }
     }
     Ok(())

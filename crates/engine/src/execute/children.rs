@@ -94,7 +94,11 @@ impl Pool {
 impl Worker {
     fn start(command: &[OsString], permits: Arc<dyn Permits>) -> Result<Arc<Self>> {
         let cannot = |cause: &dyn std::fmt::Display| {
-            Error::new(ErrorKind::Config, "run/worker", format!("a worker process cannot be started: {cause}"))
+            Error::new(
+                ErrorKind::Config,
+                "run/worker",
+                format!("a worker process cannot be started: {cause}"),
+            )
         };
         let (program, arguments) = command.split_first().ok_or_else(|| cannot(&"no command"))?;
         let mut child = Command::new(program)
@@ -136,7 +140,12 @@ impl Worker {
     }
 
     /// Serves the child until its output ends; then every unit it had has failed, and may be tried again.
-    async fn read_messages(self: Arc<Self>, mut child: Child, output: ChildStdout, permits: Arc<dyn Permits>) {
+    async fn read_messages(
+        self: Arc<Self>,
+        mut child: Child,
+        output: ChildStdout,
+        permits: Arc<dyn Permits>,
+    ) {
         let held: Arc<Mutex<HashMap<u64, Permit>>> = Arc::default();
         let mut lines = BufReader::new(output).lines();
         while let Ok(Some(text)) = lines.next_line().await {
@@ -146,7 +155,8 @@ impl Worker {
                 FromWorker::Ready { .. } => break,
                 FromWorker::Unit { id, event } => self.serve(id, event),
                 FromWorker::Acquire { ticket, connection } => {
-                    let (worker, permits, held) = (Arc::clone(&self), Arc::clone(&permits), Arc::clone(&held));
+                    let (worker, permits, held) =
+                        (Arc::clone(&self), Arc::clone(&permits), Arc::clone(&held));
                     tokio::spawn(async move {
                         let refused = match permits.acquire(&connection).await {
                             Ok(permit) => {
@@ -161,7 +171,9 @@ impl Worker {
                 FromWorker::Release { ticket } => {
                     held.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
                 }
-                FromWorker::Pause { connection, wait_ms } => permits.pause(&connection, Duration::from_millis(wait_ms)),
+                FromWorker::Pause { connection, wait_ms } => {
+                    permits.pause(&connection, Duration::from_millis(wait_ms))
+                }
             }
         }
         let _ = child.start_kill();
@@ -193,8 +205,12 @@ impl Worker {
         let worker = Arc::clone(self);
         tokio::spawn(async move {
             let reply = match event {
-                UnitEvent::Schema { read, written } => port.schema(id, read, written).await.map(CoordinatorReply::Schema),
-                UnitEvent::Checkpoint(position) => port.checkpoint(id, position).await.map(|()| CoordinatorReply::Durable),
+                UnitEvent::Schema { read, written } => {
+                    port.schema(id, read, written).await.map(CoordinatorReply::Schema)
+                }
+                UnitEvent::Checkpoint(position) => {
+                    port.checkpoint(id, position).await.map(|()| CoordinatorReply::Durable)
+                }
                 UnitEvent::Progress(counts) => return port.progress(id, counts),
                 UnitEvent::Report(_) => return,
             };
@@ -214,7 +230,11 @@ async fn write_messages(mut input: ChildStdin, mut outgoing: mpsc::UnboundedRece
 
 fn died(status: Option<std::process::ExitStatus>) -> Error {
     let how = status.map_or_else(String::new, |status| format!(" ({status})"));
-    Error::new(ErrorKind::Network, "run/worker-died", format!("the worker process ended before its unit did{how}"))
-        .hint("if it was killed for its memory, lower `memory` or `parallel`")
-        .retryable()
+    Error::new(
+        ErrorKind::Network,
+        "run/worker-died",
+        format!("the worker process ended before its unit did{how}"),
+    )
+    .hint("if it was killed for its memory, lower `memory` or `parallel`")
+    .retryable()
 }

@@ -106,8 +106,12 @@ impl LeaseGuard {
     /// The error of one who lost it; remembers that it is lost.
     pub(crate) fn lost(&self) -> Error {
         self.lost.store(true, Ordering::SeqCst);
-        Error::new(ErrorKind::Lease, "lease/lost", format!("another run took over flow `{}` while this one was paused", self.flow))
-            .hint("nothing was published twice; look at the other run with `dil runs`")
+        Error::new(
+            ErrorKind::Lease,
+            "lease/lost",
+            format!("another run took over flow `{}` while this one was paused", self.flow),
+        )
+        .hint("nothing was published twice; look at the other run with `dil runs`")
     }
 
     /// Whether it turned out to be lost.
@@ -153,11 +157,14 @@ fn is_zombie(pid: u32) -> bool {
 }
 
 fn held_by(flow: &str, holder: &str, left_ms: i64) -> Error {
-    let who = serde_json::from_str::<Holder>(holder)
-        .map_or_else(|_| "another process".to_owned(), |holder| format!("process {} on {}", holder.pid, holder.host));
+    let who = serde_json::from_str::<Holder>(holder).map_or_else(
+        |_| "another process".to_owned(),
+        |holder| format!("process {} on {}", holder.pid, holder.host),
+    );
     let seconds = (left_ms + 999) / 1000;
-    Error::new(ErrorKind::Lease, "lease/held", format!("flow `{flow}` is being run by {who}"))
-        .hint(format!("wait for it to end, or stop it; if that machine is gone, its lease ends in {seconds} s at the latest"))
+    Error::new(ErrorKind::Lease, "lease/held", format!("flow `{flow}` is being run by {who}")).hint(format!(
+        "wait for it to end, or stop it; if that machine is gone, its lease ends in {seconds} s at the latest"
+    ))
 }
 
 fn now_ms() -> i64 {

@@ -15,7 +15,7 @@ mod view;
 pub(crate) use lease::LeaseGuard;
 pub(crate) use publication::{Publication, PublishedUnit, Swap, join};
 pub(crate) use run::RunRecord;
-pub(crate) use unit::{KeptFile, Leftover, Recorded, UnitHistory};
+pub(crate) use unit::{Leftover, Recorded};
 pub use view::{LedgerView, ResetReport, RunRow, StageRow, UnitFilter, UnitRow};
 
 use std::path::{Path, PathBuf};
@@ -62,7 +62,8 @@ impl Ledger {
             return Ok(None);
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(&path, flags).map_err(|cause| broken(&path, &cause))?;
+        let mut connection =
+            Connection::open_with_flags(&path, flags).map_err(|cause| broken(&path, &cause))?;
         connection.busy_timeout(Duration::from_secs(10)).map_err(|cause| broken(&path, &cause))?;
         let id = schema::prepare(&mut connection, &path)?;
         Ok(Some(Self { connection: Mutex::new(connection), path, id }))
@@ -125,15 +126,20 @@ fn broken(path: &Path, cause: &rusqlite::Error) -> Error {
     let (slug, hint) = match code {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => (
             "state/corrupt",
-            format!("restore {place} from a backup, or move it away and start anew: units that are published would then be read again"),
+            format!(
+                "restore {place} from a backup, or move it away and start anew: units that are published would then be read again"
+            ),
         ),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             ("state/busy", "another process has the ledger locked; is a run stopped or suspended?".to_owned())
         }
-        Some(ErrorCode::DiskFull) => ("state/disk-full", "free some space; what was recorded is safe".to_owned()),
-        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-            ("state/open", "give this user the right to write there, or choose another folder with --state".to_owned())
+        Some(ErrorCode::DiskFull) => {
+            ("state/disk-full", "free some space; what was recorded is safe".to_owned())
         }
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => (
+            "state/open",
+            "give this user the right to write there, or choose another folder with --state".to_owned(),
+        ),
         _ => ("state/failed", "run again; if it stays, restore the ledger from a backup".to_owned()),
     };
     Error::new(ErrorKind::State, slug, format!("the ledger {place}: {cause}")).hint(hint)

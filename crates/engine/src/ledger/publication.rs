@@ -1,9 +1,9 @@
 //! The journal: what is about to be published, and that it was.
 
+use dil_model::Result;
 use dil_model::manifest::{Output, StagedFile};
 use dil_model::schema::StoredSchema;
 use dil_model::unit::Counts;
-use dil_model::Result;
 use jiff::Timestamp;
 use rusqlite::params;
 use serde::{Deserialize, Serialize};
@@ -77,7 +77,9 @@ impl Ledger {
     pub(crate) fn prepared(&self, flow: &str) -> Result<Vec<(i64, Publication)>> {
         let rows: Vec<(i64, String)> = self.read(|connection| {
             connection
-                .prepare("SELECT id, body FROM publication WHERE flow = ?1 AND state = 'prepared' ORDER BY id")?
+                .prepare(
+                    "SELECT id, body FROM publication WHERE flow = ?1 AND state = 'prepared' ORDER BY id",
+                )?
                 .query_map([flow], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
         })?;
@@ -96,7 +98,8 @@ impl Ledger {
         self.write(lease, "publication.record", |transaction| {
             let Publication { flow, stage, run, .. } = publication;
             // The body is only needed until now; the row stays as the publication's trace.
-            transaction.execute("UPDATE publication SET state = 'recorded', body = '' WHERE id = ?1", [id])?;
+            transaction
+                .execute("UPDATE publication SET state = 'recorded', body = '' WHERE id = ?1", [id])?;
             for removed in &publication.removes {
                 transaction.execute("DELETE FROM file WHERE path = ?1", [removed])?;
             }
@@ -108,11 +111,24 @@ impl Ledger {
                     let Some(folder) = publication.folder(file.output) else { continue };
                     let path = join(folder, &file.name);
                     let output = output_name(file.output);
-                    insert.execute(params![flow, stage, unit.signature, output, run, path, file.rows, file.bytes, file.sha256])?;
+                    insert.execute(params![
+                        flow,
+                        stage,
+                        unit.signature,
+                        output,
+                        run,
+                        path,
+                        file.rows,
+                        file.bytes,
+                        file.sha256
+                    ])?;
                 }
             }
             for (kind, text) in &schemas {
-                transaction.execute("INSERT OR REPLACE INTO stage_schema VALUES (?1, ?2, ?3, ?4)", [flow, stage, *kind, text])?;
+                transaction.execute(
+                    "INSERT OR REPLACE INTO stage_schema VALUES (?1, ?2, ?3, ?4)",
+                    [flow, stage, *kind, text],
+                )?;
             }
             Ok(())
         })

@@ -29,7 +29,9 @@ impl Ledger {
                 )
                 .optional()
         })?;
-        found.map(|(run, fingerprint, as_of)| Ok(RunRecord { run, fingerprint, as_of: instant(as_of)? })).transpose()
+        found
+            .map(|(run, fingerprint, as_of)| Ok(RunRecord { run, fingerprint, as_of: instant(as_of)? }))
+            .transpose()
     }
 
     /// Begins a run, or goes on with it.
@@ -49,7 +51,13 @@ impl Ledger {
     }
 
     /// Ends a run.
-    pub(crate) fn end_run(&self, lease: &LeaseGuard, run: &str, state: &str, error: Option<&str>) -> Result<()> {
+    pub(crate) fn end_run(
+        &self,
+        lease: &LeaseGuard,
+        run: &str,
+        state: &str,
+        error: Option<&str>,
+    ) -> Result<()> {
         self.write(lease, "run.end", |transaction| {
             transaction.execute(
                 "UPDATE run SET state = ?2, ended = ?3, error = ?4 WHERE run = ?1",

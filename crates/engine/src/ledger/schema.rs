@@ -81,13 +81,18 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<String
         0 => durable("ledger.create", || create(connection)).map_err(fail)?,
         VERSION => {}
         other => {
-            let message = format!("the ledger {} has version {other}, this program knows version {VERSION}", path.display());
+            let message = format!(
+                "the ledger {} has version {other}, this program knows version {VERSION}",
+                path.display()
+            );
             return Err(Error::new(ErrorKind::State, "state/version", message)
                 .hint("use the program that wrote it, or a newer one"));
         }
     }
-    let id: Option<String> =
-        connection.query_row("SELECT value FROM meta WHERE key = 'id'", [], |row| row.get(0)).optional().map_err(fail)?;
+    let id: Option<String> = connection
+        .query_row("SELECT value FROM meta WHERE key = 'id'", [], |row| row.get(0))
+        .optional()
+        .map_err(fail)?;
     id.ok_or_else(|| {
         Error::new(ErrorKind::State, "state/corrupt", format!("the ledger {} has no id", path.display()))
             .hint("restore it from a backup, or move it away and start anew")

@@ -15,6 +15,8 @@ pub(crate) struct UnitHistory {
     pub(crate) recorded_high: Option<Timestamp>,
     pub(crate) done_before: bool,
     pub(crate) failed: bool,
+    /// When it last changed.
+    pub(crate) tried: Option<Timestamp>,
     /// The run in which it was last recorded.
     pub(crate) done_run: Option<String>,
 }
@@ -39,23 +41,41 @@ pub(crate) struct KeptFile {
     pub(crate) path: String,
 }
 
+impl From<&UnitHistory> for dil_plan::History {
+    fn from(unit: &UnitHistory) -> Self {
+        Self {
+            recorded_high: unit.recorded_high,
+            done_before: unit.done_before,
+            failed: unit.failed,
+            tried: unit.tried,
+        }
+    }
+}
+
 impl Ledger {
     /// What is known of a unit.
     pub(crate) fn history(&self, flow: &str, stage: &str, signature: &str) -> Result<Option<UnitHistory>> {
         let found = self.read(|connection| {
             connection
                 .prepare_cached(
-                    "SELECT recorded_high, done_before, state, done_run FROM unit
+                    "SELECT recorded_high, done_before, state, done_run, updated FROM unit
                      WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
                 )?
                 .query_row([flow, stage, signature], |row| {
-                    Ok((row.get::<_, Option<i64>>(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?))
+                    Ok((
+                        row.get::<_, Option<i64>>(0)?,
+                        row.get(1)?,
+                        row.get::<_, String>(2)?,
+                        row.get(3)?,
+                        row.get::<_, String>(4)?,
+                    ))
                 })
                 .optional()
         })?;
-        let Some((high, done_before, state, done_run)) = found else { return Ok(None) };
+        let Some((high, done_before, state, done_run, updated)) = found else { return Ok(None) };
         let recorded_high = high.map(instant).transpose()?;
-        Ok(Some(UnitHistory { recorded_high, done_before, failed: state == "failed", done_run }))
+        let tried = updated.parse().ok();
+        Ok(Some(UnitHistory { recorded_high, done_before, failed: state == "failed", tried, done_run }))
     }
 
     /// The greatest recorded high of a stage, and whether anything of it was ever recorded.
@@ -187,7 +207,13 @@ impl Ledger {
     }
 
     /// The published files of a stage (of one unit, if it is named).
-    pub(crate) fn published(&self, flow: &str, stage: &str, signature: Option<&str>, output: Output) -> Result<Vec<String>> {
+    pub(crate) fn published(
+        &self,
+        flow: &str,
+        stage: &str,
+        signature: Option<&str>,
+        output: Output,
+    ) -> Result<Vec<String>> {
         self.read(|connection| {
             connection
                 .prepare_cached(

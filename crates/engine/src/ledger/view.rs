@@ -121,8 +121,12 @@ impl LedgerView {
     pub fn open(state_dir: &Path) -> Result<Self> {
         match Ledger::open_existing(state_dir)? {
             Some(ledger) => Ok(Self { ledger }),
-            None => Err(Error::new(ErrorKind::State, "state/none", format!("there is no ledger in {}", state_dir.display()))
-                .hint("run a flow first, or name its state folder with --state")),
+            None => Err(Error::new(
+                ErrorKind::State,
+                "state/none",
+                format!("there is no ledger in {}", state_dir.display()),
+            )
+            .hint("run a flow first, or name its state folder with --state")),
         }
     }
 
@@ -211,7 +215,8 @@ impl LedgerView {
         rows.into_iter()
             .map(|(mut stage, spelt)| {
                 if let Some(text) = spelt {
-                    let schema: StoredSchema = serde_json::from_str(&text).map_err(|_| unreadable("a schema"))?;
+                    let schema: StoredSchema =
+                        serde_json::from_str(&text).map_err(|_| unreadable("a schema"))?;
                     stage.columns = schema.0;
                 }
                 Ok(stage)
@@ -224,7 +229,8 @@ impl LedgerView {
     /// # Errors
     /// `Lease` while a run of the flow is under way, `State`.
     pub fn reset(&self, flow: &str, stage: &str, dry_run: bool) -> Result<ResetReport> {
-        let columns = self.ledger.stage_schema(flow, stage, "read")?.map_or(0, |schema| schema.0.len() as u64);
+        let columns =
+            self.ledger.stage_schema(flow, stage, "read")?.map_or(0, |schema| schema.0.len() as u64);
         let count = |table: &str| {
             let query = format!("SELECT count(*) FROM {table} WHERE flow = ?1 AND stage = ?2");
             self.ledger.read(|connection| connection.query_row(&query, [flow, stage], |row| row.get(0)))
@@ -236,7 +242,8 @@ impl LedgerView {
         let lease = self.ledger.take_lease(flow, std::time::Duration::from_secs(15))?;
         let forgotten = self.ledger.write(&lease, "stage.reset", |transaction| {
             for table in ["unit", "file", "stage_schema"] {
-                transaction.execute(&format!("DELETE FROM {table} WHERE flow = ?1 AND stage = ?2"), [flow, stage])?;
+                transaction
+                    .execute(&format!("DELETE FROM {table} WHERE flow = ?1 AND stage = ?2"), [flow, stage])?;
             }
             Ok(())
         });

@@ -103,7 +103,8 @@ async fn leased(
 ) -> Result<RunSummary> {
     let started = Instant::now();
     let name = &flow.flow.flow;
-    let (record, resumed, recovered) = tokio::task::block_in_place(|| begin(flow, options, &ledger, lease, events))?;
+    let (record, resumed, recovered) =
+        tokio::task::block_in_place(|| begin(flow, options, &ledger, lease, events))?;
     let slots = Slots::divide(flow.flow.memory, flow.flow.parallel, options.workers);
     let context = Arc::new(RunContext {
         flow: name.clone(),
@@ -136,7 +137,8 @@ async fn leased(
     };
     let outcome = overall(&stages);
     tokio::task::block_in_place(|| end(&context, outcome))?;
-    let summary = RunSummary { run: record.run, flow: name.clone(), outcome, stages, elapsed: started.elapsed() };
+    let summary =
+        RunSummary { run: record.run, flow: name.clone(), outcome, stages, elapsed: started.elapsed() };
     events.event(&Event::RunEnded { summary: summary.clone() });
     Ok(summary)
 }
@@ -158,16 +160,22 @@ fn begin(
     if changed && !options.fresh {
         events.event(&Event::Warning {
             stage: String::new(),
-            message: "the flow file changed since the run that was interrupted; starting a new run".to_owned(),
+            message: "the flow file changed since the run that was interrupted; starting a new run"
+                .to_owned(),
         });
     }
     let unfinished = unfinished.filter(|_| !options.fresh && !changed);
     if options.resume_only && unfinished.is_none() {
-        return Err(Error::new(ErrorKind::Config, "run/nothing-to-resume", format!("flow `{name}` has no interrupted run"))
-            .hint("start one with `dil run`"));
+        return Err(Error::new(
+            ErrorKind::Config,
+            "run/nothing-to-resume",
+            format!("flow `{name}` has no interrupted run"),
+        )
+        .hint("start one with `dil run`"));
     }
     let resumed = unfinished.is_some();
-    let record = unfinished.unwrap_or_else(|| RunRecord { run: run_id(options.now), fingerprint, as_of: options.now });
+    let record =
+        unfinished.unwrap_or_else(|| RunRecord { run: run_id(options.now), fingerprint, as_of: options.now });
     ledger.begin_run(lease, name, &record)?;
     Ok((record, resumed, recovered))
 }
@@ -184,7 +192,7 @@ async fn run_stages(context: &Arc<RunContext>, flow: &Checked) -> Result<Vec<Sta
     let mut running = FuturesUnordered::new();
     let mut fatal = None;
     loop {
-        for name in &flow.order {
+        for name in flow.order() {
             let Some(stage) = flow.flow.stages.get(name) else { continue };
             if begun.contains(name.as_str()) {
                 continue;
@@ -196,7 +204,8 @@ async fn run_stages(context: &Arc<RunContext>, flow: &Checked) -> Result<Vec<Sta
                 _ if !ready => {}
                 Some(outcome) if outcome != Outcome::Succeeded => {
                     begun.insert(name);
-                    let outcome = if outcome == Outcome::Stopped { Outcome::Stopped } else { Outcome::Blocked };
+                    let outcome =
+                        if outcome == Outcome::Stopped { Outcome::Stopped } else { Outcome::Blocked };
                     let summary = StageSummary { outcome, ..empty_summary(name, stage) };
                     context.events.event(&Event::StageEnded { summary: summary.clone() });
                     ended.insert(name.clone(), summary);
@@ -224,7 +233,7 @@ async fn run_stages(context: &Arc<RunContext>, flow: &Checked) -> Result<Vec<Sta
     }
     match fatal {
         Some(error) => Err(error),
-        None => Ok(flow.order.iter().filter_map(|name| ended.remove(name)).collect()),
+        None => Ok(flow.order().iter().filter_map(|name| ended.remove(name)).collect()),
     }
 }
 

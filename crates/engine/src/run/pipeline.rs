@@ -42,7 +42,8 @@ impl ItemSender {
     /// # Errors
     /// `Cancelled` if the other side has ended; its own error tells why.
     pub(crate) async fn send(&self, item: Item) -> Result<()> {
-        let closed = || Error::new(ErrorKind::Cancelled, "run/downstream", "a later part of the unit has ended");
+        let closed =
+            || Error::new(ErrorKind::Cancelled, "run/downstream", "a later part of the unit has ended");
         let permit = match &item {
             Item::Frame(frame) => {
                 let size = u32::try_from(frame.bytes.len().min(self.capacity)).unwrap_or(u32::MAX);
@@ -64,7 +65,13 @@ impl Running {
     /// Waits for both; the error of the later part comes first, for it is the cause.
     pub(crate) async fn finish(self) -> Result<Vec<StagedFile>> {
         let (decoded, encoded) = (self.decoder.await, self.encoder.await);
-        let died = |_| Error::new(ErrorKind::Internal, "internal/panic", "a part of the unit died; this is a defect in dil");
+        let died = |_| {
+            Error::new(
+                ErrorKind::Internal,
+                "internal/panic",
+                "a part of the unit died; this is a defect in dil",
+            )
+        };
         match (decoded.map_err(died)?, encoded.map_err(died)?) {
             (Err(error), Err(_)) if error.kind != ErrorKind::Cancelled => Err(error),
             (_, Err(error)) | (Err(error), _) => Err(error),
@@ -74,7 +81,11 @@ impl Running {
 }
 
 /// Starts a unit's threads.
-pub(crate) fn start(spec: &Arc<UnitSpec>, shares: Shares, port: Arc<dyn Port>) -> Result<(ItemSender, Running)> {
+pub(crate) fn start(
+    spec: &Arc<UnitSpec>,
+    shares: Shares,
+    port: Arc<dyn Port>,
+) -> Result<(ItemSender, Running)> {
     let (items, received) = mpsc::channel(64);
     // Two batches under way keep both threads busy; more would only cost memory.
     let (batches, encoded) = mpsc::channel(2);
@@ -187,7 +198,11 @@ impl Decoding {
                     self.agree(&schema)?;
                 }
                 Decoded::Wider(_) => {
-                    return Err(Error::new(ErrorKind::Internal, "internal/schema", "the schema never got wide enough"));
+                    return Err(Error::new(
+                        ErrorKind::Internal,
+                        "internal/schema",
+                        "the schema never got wide enough",
+                    ));
                 }
             }
         }
@@ -196,7 +211,11 @@ impl Decoding {
     /// Asks the coordinator for the stage's schema that holds this one.
     fn agree(&mut self, read: &SchemaRef) -> Result<()> {
         let written = typed(self.chain.schema(read)?.as_ref());
-        let asked = self.port.schema(self.spec.id, StoredSchema::from_arrow(read), StoredSchema::from_arrow(&written));
+        let asked = self.port.schema(
+            self.spec.id,
+            StoredSchema::from_arrow(read),
+            StoredSchema::from_arrow(&written),
+        );
         let agreed = self.handle.block_on(asked)?.to_arrow()?;
         self.use_schema(agreed)
     }
@@ -209,9 +228,9 @@ impl Decoding {
     }
 
     fn give(&self, batch: Batch) -> Result<()> {
-        self.batches
-            .blocking_send(batch)
-            .map_err(|_| Error::new(ErrorKind::Cancelled, "run/downstream", "a later part of the unit has ended"))
+        self.batches.blocking_send(batch).map_err(|_| {
+            Error::new(ErrorKind::Cancelled, "run/downstream", "a later part of the unit has ended")
+        })
     }
 }
 

@@ -30,8 +30,11 @@ pub(crate) struct Roll {
 impl Roll {
     pub(crate) fn new(spec: &UnitSpec, shares: Shares) -> Self {
         let encoder_memory = shares.encoder / spec.outputs.len().max(1);
-        let outputs: Vec<OutputRoll> =
-            spec.outputs.iter().map(|output| OutputRoll::new(output.clone(), encoder_memory, shares.shuffle)).collect();
+        let outputs: Vec<OutputRoll> = spec
+            .outputs
+            .iter()
+            .map(|output| OutputRoll::new(output.clone(), encoder_memory, shares.shuffle))
+            .collect();
         let resumable = spec.outputs.iter().all(|output| output.files.partition_by.is_empty());
         let files = spec.resume.as_ref().map(|position| position.files.clone()).unwrap_or_default();
         Self { outputs, files, checkpointed: Instant::now(), resumable }
@@ -49,7 +52,8 @@ impl Roll {
     pub(crate) fn wants_checkpoint(&self) -> bool {
         self.resumable
             && (self.outputs.iter().any(OutputRoll::is_full)
-                || (self.checkpointed.elapsed() >= CHECKPOINT_EVERY && self.outputs.iter().any(OutputRoll::is_open)))
+                || (self.checkpointed.elapsed() >= CHECKPOINT_EVERY
+                    && self.outputs.iter().any(OutputRoll::is_open)))
     }
 
     /// Closes every file; gives all that are staged.
@@ -95,7 +99,8 @@ struct OpenFile {
 
 impl OutputRoll {
     fn new(spec: OutputSpec, encoder_memory: usize, shuffle_memory: usize) -> Self {
-        let sink = if spec.files.partition_by.is_empty() { Sink::Plain(None) } else { Sink::Partitioned(None) };
+        let sink =
+            if spec.files.partition_by.is_empty() { Sink::Plain(None) } else { Sink::Partitioned(None) };
         Self { stage: Staging { spec, sequence: 0, encoder_memory }, input: None, sink, shuffle_memory }
     }
 
@@ -124,8 +129,14 @@ impl OutputRoll {
             }
             Sink::Partitioned(shuffle) => {
                 if shuffle.is_none() {
-                    let folder = Path::new(&self.stage.spec.staging).join(format!("spill-{:05}", self.stage.sequence));
-                    *shuffle = Some(Shuffle::new(&self.stage.spec.files.partition_by, &batch, folder, self.shuffle_memory)?);
+                    let folder =
+                        Path::new(&self.stage.spec.staging).join(format!("spill-{:05}", self.stage.sequence));
+                    *shuffle = Some(Shuffle::new(
+                        &self.stage.spec.files.partition_by,
+                        &batch,
+                        folder,
+                        self.shuffle_memory,
+                    )?);
                 }
                 shuffle.as_mut().map_or(Ok(()), |shuffle| shuffle.push(&batch))
             }
@@ -135,7 +146,9 @@ impl OutputRoll {
     fn columns(&self, batch: &RecordBatch) -> Vec<usize> {
         let wanted = &self.stage.spec.columns;
         let all = batch.schema_ref().fields().iter().enumerate();
-        all.filter(|(_, field)| wanted.is_empty() || wanted.contains(field.name())).map(|(index, _)| index).collect()
+        all.filter(|(_, field)| wanted.is_empty() || wanted.contains(field.name()))
+            .map(|(index, _)| index)
+            .collect()
     }
 
     fn is_open(&self) -> bool {

@@ -26,7 +26,13 @@ pub(crate) fn rows_folder(state_dir: &Path, run: &str) -> PathBuf {
 ///
 /// # Errors
 /// `State` if a kept file cannot be read.
-pub(crate) fn each_rows(ledger: &Ledger, flow: &str, stage: &str, run: &str, fields: &[String]) -> Result<Vec<EachRow>> {
+pub(crate) fn each_rows(
+    ledger: &Ledger,
+    flow: &str,
+    stage: &str,
+    run: &str,
+    fields: &[String],
+) -> Result<Vec<EachRow>> {
     let known = ledger.stage_schema(flow, stage, "read")?.unwrap_or_default();
     let mut rows = Vec::new();
     for kept in ledger.kept_rows(flow, stage, run)? {
@@ -44,13 +50,19 @@ pub(crate) fn each_rows(ledger: &Ledger, flow: &str, stage: &str, run: &str, fie
 
 fn read_file(path: &Path, fields: &[String], rows: &mut Vec<EachRow>) -> Result<()> {
     let broken = |cause: &dyn std::fmt::Display| {
-        Error::new(ErrorKind::State, "state/rows", format!("the kept rows {} cannot be read: {cause}", path.display()))
-            .hint("run with --fresh, which reads them again")
+        Error::new(
+            ErrorKind::State,
+            "state/rows",
+            format!("the kept rows {} cannot be read: {cause}", path.display()),
+        )
+        .hint("run with --fresh, which reads them again")
     };
     let file = File::open(path).map_err(|cause| broken(&cause))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|cause| broken(&cause))?;
-    let columns = builder.schema().fields().iter().enumerate().filter(|(_, field)| fields.contains(field.name()));
-    let mask = ProjectionMask::roots(builder.parquet_schema(), columns.map(|(index, _)| index).collect::<Vec<_>>());
+    let columns =
+        builder.schema().fields().iter().enumerate().filter(|(_, field)| fields.contains(field.name()));
+    let mask =
+        ProjectionMask::roots(builder.parquet_schema(), columns.map(|(index, _)| index).collect::<Vec<_>>());
     let reader = builder.with_projection(mask).build().map_err(|cause| broken(&cause))?;
     for batch in reader {
         row_values(&batch.map_err(|cause| broken(&cause))?, rows);
@@ -63,7 +75,9 @@ pub(crate) fn row_values(batch: &RecordBatch, rows: &mut Vec<EachRow>) {
     let schema = batch.schema();
     for row in 0..batch.num_rows() {
         let values = schema.fields().iter().zip(batch.columns());
-        rows.push(values.map(|(field, column)| (field.name().clone(), value(column.as_ref(), row))).collect());
+        rows.push(
+            values.map(|(field, column)| (field.name().clone(), value(column.as_ref(), row))).collect(),
+        );
     }
 }
 

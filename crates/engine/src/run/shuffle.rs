@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use dil_model::arrow::array::{Array as _, ArrayRef};
 use dil_model::arrow::compute::interleave_record_batch;
-use dil_model::arrow::datatypes::{DataType, SchemaRef};
+use dil_model::arrow::datatypes::DataType;
 use dil_model::arrow::error::ArrowError;
 use dil_model::arrow::ipc::reader::FileReader;
 use dil_model::arrow::ipc::writer::FileWriter;
@@ -58,19 +58,32 @@ struct Segment {
 
 impl Shuffle {
     /// One for rows like those of `sample`, which holds at most `memory` bytes of them and spills into `folder`.
-    pub(crate) fn new(partition_by: &[String], sample: &RecordBatch, folder: PathBuf, memory: usize) -> Result<Self> {
+    pub(crate) fn new(
+        partition_by: &[String],
+        sample: &RecordBatch,
+        folder: PathBuf,
+        memory: usize,
+    ) -> Result<Self> {
         let schema = sample.schema();
         let mut keys = Vec::with_capacity(partition_by.len());
         for name in partition_by {
             let (index, field) = schema.column_with_name(name).ok_or_else(|| {
                 let there: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-                Error::new(ErrorKind::Config, "write/partition", format!("`partition_by` names `{name}`, which the rows do not have"))
-                    .hint(format!("the columns are {}", there.join(", ")))
+                Error::new(
+                    ErrorKind::Config,
+                    "write/partition",
+                    format!("`partition_by` names `{name}`, which the rows do not have"),
+                )
+                .hint(format!("the columns are {}", there.join(", ")))
             })?;
             if field.data_type().is_nested() || matches!(field.data_type(), DataType::Binary) {
                 let spelt = dil_model::schema::name_of(field.data_type());
-                return Err(Error::new(ErrorKind::Config, "write/partition", format!("`{name}` is {spelt}, which names no folder"))
-                    .hint("partition by a text, a number, a date or a truth value"));
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    "write/partition",
+                    format!("`{name}` is {spelt}, which names no folder"),
+                )
+                .hint("partition by a text, a number, a date or a truth value"));
             }
             keys.push(index);
         }
@@ -116,9 +129,14 @@ impl Shuffle {
                 folder.push('=');
                 text.clear();
                 if column.is_valid(row) {
-                    write!(text, "{}", formatter.value(row)).map_err(|_| failed(&ArrowError::CastError(name.clone())))?;
+                    write!(text, "{}", formatter.value(row))
+                        .map_err(|_| failed(&ArrowError::CastError(name.clone())))?;
                 }
-                if text.is_empty() { folder.push_str(NULL_FOLDER) } else { escape(&text, &mut folder) }
+                if text.is_empty() {
+                    folder.push_str(NULL_FOLDER)
+                } else {
+                    escape(&text, &mut folder)
+                }
                 folder.push('/');
             }
             ids.push(self.id(&folder)?);
@@ -131,7 +149,10 @@ impl Shuffle {
             return Ok(*id);
         }
         if self.folders.len() == PARTITIONS_MAX {
-            let message = format!("`partition_by` {} makes more than {PARTITIONS_MAX} folders in one unit", self.names.join(", "));
+            let message = format!(
+                "`partition_by` {} makes more than {PARTITIONS_MAX} folders in one unit",
+                self.names.join(", ")
+            );
             return Err(Error::new(ErrorKind::Config, "write/partitions", message)
                 .hint("partition by something coarser, a day or a country"));
         }
@@ -144,7 +165,8 @@ impl Shuffle {
 
     /// The buffered rows in the order of their partitions.
     fn sorted(&self) -> Vec<(u32, usize, usize)> {
-        let mut order: Vec<(u32, usize, usize)> = Vec::with_capacity(self.buffered.iter().map(|(_, ids)| ids.len()).sum());
+        let mut order: Vec<(u32, usize, usize)> =
+            Vec::with_capacity(self.buffered.iter().map(|(_, ids)| ids.len()).sum());
         for (number, (_, ids)) in self.buffered.iter().enumerate() {
             order.extend(ids.iter().enumerate().map(|(row, id)| (*id, number, row)));
         }
@@ -157,11 +179,13 @@ impl Shuffle {
         let Some((first, _)) = self.buffered.first() else { return Ok(()) };
         let order = self.sorted();
         let rows = (SPILL_BATCH * order.len() / self.bytes.max(1)).clamp(1, order.len());
-        std::fs::create_dir_all(&self.folder).map_err(|cause| Error::storage("creating the folder", &self.folder, &cause))?;
+        std::fs::create_dir_all(&self.folder)
+            .map_err(|cause| Error::storage("creating the folder", &self.folder, &cause))?;
         let path = self.folder.join(format!("{:05}.arrow", self.runs.len()));
-        let file = File::create(&path).map_err(|cause| Error::storage("creating the spill file", &path, &cause))?;
-        let mut writer =
-            FileWriter::try_new_buffered(file, first.schema_ref()).map_err(|cause| spilling(&path, &cause))?;
+        let file =
+            File::create(&path).map_err(|cause| Error::storage("creating the spill file", &path, &cause))?;
+        let mut writer = FileWriter::try_new_buffered(file, first.schema_ref())
+            .map_err(|cause| spilling(&path, &cause))?;
         let batches: Vec<&RecordBatch> = self.buffered.iter().map(|(batch, _)| batch).collect();
         let mut segments: Vec<Segment> = Vec::new();
         for (number, chunk) in order.chunks(rows).enumerate() {
@@ -193,7 +217,8 @@ impl Shuffle {
             }
         }
         drop(readers);
-        std::fs::remove_dir_all(&self.folder).map_err(|cause| Error::storage("removing", &self.folder, &cause))
+        std::fs::remove_dir_all(&self.folder)
+            .map_err(|cause| Error::storage("removing", &self.folder, &cause))
     }
 
     fn drain_buffer(&self, take: &mut impl FnMut(&Arc<str>, RecordBatch) -> Result<()>) -> Result<()> {
@@ -225,14 +250,22 @@ struct RunReader<'a> {
 
 impl<'a> RunReader<'a> {
     fn open(run: &'a SpillRun) -> Result<Self> {
-        let file = File::open(&run.path).map_err(|cause| Error::storage("opening the spill file", &run.path, &cause))?;
+        let file = File::open(&run.path)
+            .map_err(|cause| Error::storage("opening the spill file", &run.path, &cause))?;
         let reader = FileReader::try_new_buffered(file, None).map_err(|cause| spilling(&run.path, &cause))?;
         Ok(Self { run, reader, next: 0, current: None })
     }
 
     /// Gives the run's rows of `partition`; called with growing partitions.
-    fn partition(&mut self, partition: u32, keep: bool, take: &mut impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-        while let Some(segment) = self.run.segments.get(self.next).filter(|segment| segment.partition == partition) {
+    fn partition(
+        &mut self,
+        partition: u32,
+        keep: bool,
+        take: &mut impl FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        while let Some(segment) =
+            self.run.segments.get(self.next).filter(|segment| segment.partition == partition)
+        {
             self.next += 1;
             if self.current.as_ref().is_none_or(|(number, _)| *number != segment.batch) {
                 self.current = Some((segment.batch, self.batch(segment.batch)?));
@@ -250,7 +283,11 @@ impl<'a> RunReader<'a> {
     fn batch(&mut self, number: u32) -> Result<RecordBatch> {
         let gone = || ArrowError::IpcError("the spill file is shorter than it was".to_owned());
         self.reader.set_index(number as usize).map_err(|cause| spilling(&self.run.path, &cause))?;
-        self.reader.next().ok_or_else(gone).and_then(|batch| batch).map_err(|cause| spilling(&self.run.path, &cause))
+        self.reader
+            .next()
+            .ok_or_else(gone)
+            .and_then(|batch| batch)
+            .map_err(|cause| spilling(&self.run.path, &cause))
     }
 }
 
@@ -271,18 +308,17 @@ fn escape(text: &str, folder: &mut String) {
 }
 
 fn failed(cause: &ArrowError) -> Error {
-    Error::new(ErrorKind::Internal, "internal/partition", format!("sorting rows into partitions failed: {cause}"))
+    Error::new(
+        ErrorKind::Internal,
+        "internal/partition",
+        format!("sorting rows into partitions failed: {cause}"),
+    )
 }
 
 fn spilling(path: &std::path::Path, cause: &ArrowError) -> Error {
     let message = format!("the spill file {}: {cause}", path.display());
-    Error::new(ErrorKind::Storage, "storage/spill", message).hint("is there room on the disk that the stage writes to?")
-}
-
-/// The schema without the partition columns, as the files have it.
-#[cfg(test)]
-fn data_schema(shuffle: &Shuffle, schema: &SchemaRef) -> SchemaRef {
-    Arc::new(schema.project(&shuffle.data).unwrap_or_else(|_| schema.as_ref().clone()))
+    Error::new(ErrorKind::Storage, "storage/spill", message)
+        .hint("is there room on the disk that the stage writes to?")
 }
 
 #[cfg(test)]
@@ -290,16 +326,20 @@ mod tests {
     use std::collections::BTreeMap;
 
     use dil_model::arrow::array::{AsArray as _, Int64Array, StringArray};
-    use dil_model::arrow::datatypes::{Field, Int64Type, Schema};
+    use dil_model::arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 
     use super::*;
 
+    /// The schema without the partition columns, as the files have it.
+    fn data_schema(shuffle: &Shuffle, schema: &SchemaRef) -> SchemaRef {
+        Arc::new(schema.project(&shuffle.data).expect("columns"))
+    }
+
     fn rows(from: i64, count: i64, partitions: i64) -> RecordBatch {
-        let schema = Schema::new(vec![
-            Field::new("k", DataType::Utf8, true),
-            Field::new("id", DataType::Int64, true),
-        ]);
-        let keys: StringArray = (from..from + count).map(|id| Some(format!("p/{}", (id * 7919) % partitions))).collect();
+        let schema =
+            Schema::new(vec![Field::new("k", DataType::Utf8, true), Field::new("id", DataType::Int64, true)]);
+        let keys: StringArray =
+            (from..from + count).map(|id| Some(format!("p/{}", (id * 7919) % partitions))).collect();
         let ids: Int64Array = (from..from + count).map(Some).collect();
         RecordBatch::try_new(Arc::new(schema), vec![Arc::new(keys), Arc::new(ids)]).expect("equal lengths")
     }

@@ -62,12 +62,21 @@ struct Planned {
 /// # Errors
 /// What ends the whole run: the ledger, the lease, a publication that could not be finished. A failed unit is in the
 /// summary.
-pub(crate) async fn run_stage(run: Arc<RunContext>, name: &str, stage: &Stage, kept: Option<Vec<String>>) -> Result<StageSummary> {
+pub(crate) async fn run_stage(
+    run: Arc<RunContext>,
+    name: &str,
+    stage: &Stage,
+    kept: Option<Vec<String>>,
+) -> Result<StageSummary> {
     let started = Instant::now();
     let mut summary = empty_summary(name, stage);
     if tokio::task::block_in_place(|| run.ledger.is_stage_over(&run.run, name))? {
         summary.skipped.push(("already recorded in this run".to_owned(), 1));
-        run.events.event(&Event::StageStarted { stage: name.to_owned(), units: 0, skipped: summary.skipped.clone() });
+        run.events.event(&Event::StageStarted {
+            stage: name.to_owned(),
+            units: 0,
+            skipped: summary.skipped.clone(),
+        });
         return Ok(summary);
     }
     let planned = tokio::task::block_in_place(|| plan_units(&run, name, stage))?;
@@ -119,12 +128,10 @@ fn plan_units(run: &RunContext, name: &str, stage: &Stage) -> Result<Planned> {
     let done_here = RefCell::new(HashSet::new());
     let history = |signature: &str| {
         let found = run.ledger.history(&run.flow, name, signature)?;
-        Ok::<_, Error>(found.map(|unit| {
-            if unit.done_run.as_deref() == Some(run.run.as_str()) {
-                done_here.borrow_mut().insert(signature.to_owned());
-            }
-            History { recorded_high: unit.recorded_high, done_before: unit.done_before, failed: unit.failed }
-        }))
+        if found.as_ref().is_some_and(|unit| unit.done_run.as_deref() == Some(run.run.as_str())) {
+            done_here.borrow_mut().insert(signature.to_owned());
+        }
+        Ok(found.as_ref().map(History::from))
     };
     let mut planned = Planned { units: Vec::new(), skipped: Vec::new() };
     let mut counts: Vec<(String, u64)> = Vec::new();
@@ -134,7 +141,9 @@ fn plan_units(run: &RunContext, name: &str, stage: &Stage) -> Result<Planned> {
     };
     for decision in dil_plan::decide(&input, history)? {
         match decision? {
-            Decision::Run(unit) if again_here(&unit, &done_here.borrow()) => count("already recorded in this run".to_owned()),
+            Decision::Run(unit) if again_here(&unit, &done_here.borrow()) => {
+                count("already recorded in this run".to_owned())
+            }
             Decision::Run(unit) => planned.units.push(unit),
             Decision::Skip { why, .. } => count(why.to_string()),
         }
@@ -162,12 +171,18 @@ pub(crate) fn needed_columns(each: &dil_model::config::Each) -> Vec<String> {
     columns
 }
 
-fn prepare<'a>(run: &Arc<RunContext>, name: &str, stage: &'a Stage, kept: Option<Vec<String>>) -> Result<StageContext<'a>> {
+fn prepare<'a>(
+    run: &Arc<RunContext>,
+    name: &str,
+    stage: &'a Stage,
+    kept: Option<Vec<String>>,
+) -> Result<StageContext<'a>> {
     let connection = stage.read.http.as_ref().and_then(|http| {
         run.connections.get(&http.connection).map(|connection| (http.connection.clone(), connection.clone()))
     });
     let folders = folders(run, stage, kept.is_some())?;
-    let staging: Vec<String> = [&folders.write, &folders.rows].into_iter().flatten().map(|place| place.staging.clone()).collect();
+    let staging: Vec<String> =
+        [&folders.write, &folders.rows].into_iter().flatten().map(|place| place.staging.clone()).collect();
     run.ledger.add_staging(&run.lease, &run.flow, &staging)?;
     let (_, done_before) = run.ledger.stage_progress(&run.flow, name)?;
     let schemas = Schemas {
@@ -197,14 +212,17 @@ fn prepare<'a>(run: &Arc<RunContext>, name: &str, stage: &'a Stage, kept: Option
 }
 
 fn folders(run: &RunContext, stage: &Stage, keeps_rows: bool) -> Result<Folders> {
-    let below = |folder: PathBuf| folder.join(dil_connect::local::STAGING_FOLDER).join(&run.ledger.id).join(&run.flow);
+    let below = |folder: PathBuf| {
+        folder.join(dil_connect::local::STAGING_FOLDER).join(&run.ledger.id).join(&run.flow)
+    };
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
     let write = match &stage.write {
         Some(Write::Files(files)) => {
             let output = std::path::absolute(&files.path)
                 .map_err(|cause| Error::storage("resolving", std::path::Path::new(&files.path), &cause))?;
             // A folder that is exchanged as a whole cannot hold its own staging.
-            let beside = if files.mode == WriteMode::Replace { output.parent().map(PathBuf::from) } else { None };
+            let beside =
+                if files.mode == WriteMode::Replace { output.parent().map(PathBuf::from) } else { None };
             let staging = below(beside.unwrap_or_else(|| output.clone()));
             Some(Place { output: text(output), staging: text(staging) })
         }
@@ -246,7 +264,7 @@ async fn run_units(
                 add(&mut summary.counts, counts);
                 settle_failed(context, &unit, error, summary).await
             }
-            Ok((_, Some(Tried::Stopped(_)) | None)) => Ok(()),
+            Ok((_, Some(Tried::Stopped) | None)) => Ok(()),
             Err(error) => Err(error),
         };
         if let Err(error) = settled {
@@ -299,20 +317,34 @@ async fn settle_staged(
     Ok(waiting)
 }
 
-async fn settle_failed(context: &StageContext<'_>, unit: &PlannedUnit, error: Error, summary: &mut StageSummary) -> Result<()> {
+async fn settle_failed(
+    context: &StageContext<'_>,
+    unit: &PlannedUnit,
+    error: Error,
+    summary: &mut StageSummary,
+) -> Result<()> {
     summary.units_failed += 1;
     let key = (context.run.flow.as_str(), context.name.as_str(), unit.signature.as_str());
     tokio::task::block_in_place(|| context.run.ledger.fail_unit(&context.run.lease, key, &error))?;
     if summary.errors.len() < ERRORS_KEPT {
         summary.errors.push((unit.signature.clone(), error.clone()));
     }
-    context.run.events.event(&Event::UnitFailed { stage: context.name.clone(), unit: unit.signature.clone(), error });
+    context.run.events.event(&Event::UnitFailed {
+        stage: context.name.clone(),
+        unit: unit.signature.clone(),
+        error,
+    });
     Ok(())
 }
 
 /// Publishes the units of a stage that waits for all of them.
-async fn publish_all(context: &StageContext<'_>, units: Vec<(PlannedUnit, Recorded)>, summary: &mut StageSummary) -> Result<()> {
-    let replace = matches!(&context.stage.write, Some(Write::Files(FilesWrite { mode: WriteMode::Replace, .. })));
+async fn publish_all(
+    context: &StageContext<'_>,
+    units: Vec<(PlannedUnit, Recorded)>,
+    summary: &mut StageSummary,
+) -> Result<()> {
+    let replace =
+        matches!(&context.stage.write, Some(Write::Files(FilesWrite { mode: WriteMode::Replace, .. })));
     if units.is_empty() {
         return Ok(());
     }
@@ -330,12 +362,18 @@ fn swap(context: &StageContext<'_>) -> Result<Option<Swap>> {
     let known = context.run.ledger.published(&context.run.flow, &context.name, None, Output::Write)?;
     let known: BTreeSet<PathBuf> = known.into_iter().map(PathBuf::from).collect();
     commit::check_folder(std::path::Path::new(&place.output), &known)?;
-    let mark = format!("{} {} {} {}", context.run.ledger.id, context.run.run, context.name, context.run.lease.epoch);
-    let fresh = format!("{}/{}/fresh-{}-{}", place.staging, context.run.run, context.name, context.run.lease.epoch);
+    let mark =
+        format!("{} {} {} {}", context.run.ledger.id, context.run.run, context.name, context.run.lease.epoch);
+    let fresh =
+        format!("{}/{}/fresh-{}-{}", place.staging, context.run.run, context.name, context.run.lease.epoch);
     Ok(Some(Swap { fresh, mark }))
 }
 
-async fn publish(context: &StageContext<'_>, units: Vec<(PlannedUnit, Recorded)>, swap: Option<Swap>) -> Result<()> {
+async fn publish(
+    context: &StageContext<'_>,
+    units: Vec<(PlannedUnit, Recorded)>,
+    swap: Option<Swap>,
+) -> Result<()> {
     let run = &context.run;
     let mut removes = Vec::new();
     if swap.is_some() {
@@ -344,7 +382,12 @@ async fn publish(context: &StageContext<'_>, units: Vec<(PlannedUnit, Recorded)>
     let mut published = Vec::with_capacity(units.len());
     for (unit, recorded) in units {
         if unit.replaces && swap.is_none() {
-            removes.extend(run.ledger.published(&run.flow, &context.name, Some(&unit.signature), Output::Write)?);
+            removes.extend(run.ledger.published(
+                &run.flow,
+                &context.name,
+                Some(&unit.signature),
+                Output::Write,
+            )?);
         }
         published.push(PublishedUnit {
             signature: unit.signature,

@@ -38,7 +38,10 @@ impl StagePort {
 
     /// Makes this attempt the unit's current one.
     pub(crate) fn begin(&self, id: AttemptId, signature: &str) {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).insert(id.unit, (id, signature.to_owned()));
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.unit, (id, signature.to_owned()));
     }
 
     pub(crate) fn end(&self, id: AttemptId) {
@@ -48,9 +51,17 @@ impl StagePort {
     /// The signature of the unit that this attempt is about, if the attempt is current.
     fn signature(&self, id: AttemptId) -> Result<String> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.get(&id.unit).filter(|(known, _)| *known == id).map(|(_, signature)| signature.clone()).ok_or_else(|| {
-            Error::new(ErrorKind::Cancelled, "run/stale", format!("attempt {} of unit {} is no longer current", id.attempt, id.unit))
-        })
+        current
+            .get(&id.unit)
+            .filter(|(known, _)| *known == id)
+            .map(|(_, signature)| signature.clone())
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Cancelled,
+                    "run/stale",
+                    format!("attempt {} of unit {} is no longer current", id.attempt, id.unit),
+                )
+            })
     }
 }
 
@@ -70,7 +81,8 @@ impl Port for StagePort {
     async fn checkpoint(&self, id: AttemptId, position: Position) -> Result<()> {
         let signature = self.signature(id)?;
         let unit = (self.flow.as_str(), self.stage.as_str(), signature.as_str());
-        let saved = tokio::task::block_in_place(|| self.ledger.checkpoint(&self.lease, unit, id.attempt, &position))?;
+        let saved =
+            tokio::task::block_in_place(|| self.ledger.checkpoint(&self.lease, unit, id.attempt, &position))?;
         if saved {
             return Ok(());
         }

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dil_connect::http::{Clients, HttpSourceSpec};
 use dil_connect::files::FilesSourceSpec;
+use dil_connect::http::{Clients, HttpSourceSpec};
 use dil_format::FrameLimits;
 use dil_model::component::{Frame, Framer, OpenPage, PageFacts, Permits, Source};
 use dil_model::config::Connection;
@@ -53,7 +53,8 @@ const PROGRESS_EVERY: std::time::Duration = std::time::Duration::from_millis(100
 pub(crate) async fn run_unit(spec: UnitSpec, context: UnitContext) -> UnitReport {
     let spec = Arc::new(spec);
     let start = spec.resume.as_ref().map(|position| position.counts).unwrap_or_default();
-    let mut reading = Reading { spec: Arc::clone(&spec), context: context.clone(), counts: start, told: Instant::now() };
+    let mut reading =
+        Reading { spec: Arc::clone(&spec), context: context.clone(), counts: start, told: Instant::now() };
     let outcome = reading.run().await;
     UnitReport { counts: reading.counts, outcome }
 }
@@ -63,17 +64,19 @@ pub(crate) fn open_source(spec: &UnitSpec, context: &UnitContext) -> Result<Box<
     let variables = unit_variables(spec);
     let resume = spec.resume.as_ref().map(|position| position.source.clone());
     match (&spec.read.http, &spec.read.files, &spec.connection) {
-        (Some(read), None, Some((name, Connection::Http(connection)))) => dil_connect::http::source(HttpSourceSpec {
-            connection_name: name.clone(),
-            connection: connection.clone(),
-            read: read.clone(),
-            format: spec.read.format,
-            variables,
-            secrets: Arc::clone(&context.secrets),
-            permits: Arc::clone(&context.permits),
-            resume,
-            client: context.clients.clone(),
-        }),
+        (Some(read), None, Some((name, Connection::Http(connection)))) => {
+            dil_connect::http::source(HttpSourceSpec {
+                connection_name: name.clone(),
+                connection: connection.clone(),
+                read: read.clone(),
+                format: spec.read.format,
+                variables,
+                secrets: Arc::clone(&context.secrets),
+                permits: Arc::clone(&context.permits),
+                resume,
+                client: context.clients.clone(),
+            })
+        }
         (None, Some(read), _) => dil_connect::files::source(FilesSourceSpec {
             read: read.clone(),
             variables,
@@ -138,6 +141,10 @@ impl Reading {
                     let item = Item::PageEnd { position: source.position(), counts: self.counts };
                     sender.send(item).await?;
                     self.tell(false);
+                }
+                // Rows of this page are under way already: only a new attempt can read it again.
+                Err(error) if held.released && error.kind == ErrorKind::Truncated => {
+                    return Err(error.retryable().at(label));
                 }
                 Err(error) if held.released || is_final(&error) => return Err(error.at(label)),
                 Err(error) => {

@@ -24,14 +24,14 @@ pub(crate) enum Tried {
     /// It failed for this run.
     Failed(Error, Counts),
     /// The run is being stopped.
-    Stopped(Counts),
+    Stopped,
 }
 
 /// Runs a unit until it is staged or may not be tried again.
 ///
 /// # Errors
 /// What ends the whole run: the ledger, the lease.
-pub(crate) async fn try_unit(context: &StageContext, number: u64, unit: &PlannedUnit) -> Result<Tried> {
+pub(crate) async fn try_unit(context: &StageContext<'_>, number: u64, unit: &PlannedUnit) -> Result<Tried> {
     let started = Instant::now();
     let work = work(context, unit);
     let mut tries = 0;
@@ -57,8 +57,10 @@ pub(crate) async fn try_unit(context: &StageContext, number: u64, unit: &Planned
         context.port.end(id);
         let error = match report.outcome {
             Ok(files) => return Ok(Tried::Staged(Recorded { files, counts: report.counts })),
-            Err(error) if error.kind == ErrorKind::Lease || error.kind == ErrorKind::State => return Err(error),
-            Err(_) if context.run.halt.is_requested() => return Ok(Tried::Stopped(report.counts)),
+            Err(error) if error.kind == ErrorKind::Lease || error.kind == ErrorKind::State => {
+                return Err(error);
+            }
+            Err(_) if context.run.halt.is_requested() => return Ok(Tried::Stopped),
             Err(error) => error,
         };
         let Some(wait) = wait_before_retry(context.stage, &error, tries, started) else {
@@ -72,7 +74,7 @@ pub(crate) async fn try_unit(context: &StageContext, number: u64, unit: &Planned
         });
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = context.run.halt.requested() => return Ok(Tried::Stopped(report.counts)),
+            () = context.run.halt.requested() => return Ok(Tried::Stopped),
         }
     }
 }
@@ -93,7 +95,7 @@ fn wait_before_retry(stage: &Stage, error: &Error, tries: u32, started: Instant)
 }
 
 /// Names everything that a unit's files depend on; what an attempt at other work left is not used.
-fn work(context: &StageContext, unit: &PlannedUnit) -> String {
+fn work(context: &StageContext<'_>, unit: &PlannedUnit) -> String {
     let interval = unit.interval.map(|interval| interval.to_string()).unwrap_or_default();
     format!("{} {interval}", context.fingerprint)
 }
@@ -109,7 +111,7 @@ fn all_there(files: &[StagedFile]) -> bool {
     files.iter().all(|file| Path::new(&file.staged).metadata().is_ok_and(|there| there.len() == file.bytes))
 }
 
-fn spec(context: &StageContext, unit: &PlannedUnit, id: AttemptId, leftover: Leftover) -> UnitSpec {
+fn spec(context: &StageContext<'_>, unit: &PlannedUnit, id: AttemptId, leftover: Leftover) -> UnitSpec {
     let run = &context.run;
     let resume: Option<Position> = leftover.position.filter(|position| all_there(&position.files));
     UnitSpec {
@@ -132,7 +134,7 @@ fn spec(context: &StageContext, unit: &PlannedUnit, id: AttemptId, leftover: Lef
 }
 
 /// Where the unit's rows go: the stage's `write`, and the run's own folder if later stages use them.
-fn outputs(context: &StageContext, unit: &PlannedUnit, attempt: u64) -> Vec<OutputSpec> {
+fn outputs(context: &StageContext<'_>, unit: &PlannedUnit, attempt: u64) -> Vec<OutputSpec> {
     let name = unit_name(&context.run.flow, &context.name, unit);
     let mut outputs = Vec::new();
     let staging = |root: &str| format!("{root}/{}/{name}/{attempt}", context.run.run);
