@@ -163,10 +163,9 @@ impl Column {
             None => ArrayRef::clone(source),
         };
         let Some(wanted) = &self.data_type else { return Ok(read) };
-        if self.reading.is_some() || self.zone.is_some() {
-            if let Some(local) = time::across_zone(&read, wanted.arrow(), &utc())? {
-                return Ok(local);
-            }
+        let zoned = self.reading.is_some() || self.zone.is_some();
+        if zoned && let Some(made) = time::across_zone(&read, wanted.arrow(), &utc())? {
+            return Ok(made);
         }
         cast(&read, wanted)
     }

@@ -210,3 +210,76 @@ pub(crate) fn date(days: i32) -> Option<Date> {
 pub(crate) fn datetime(microseconds: i64) -> Option<DateTime> {
     Timestamp::from_microsecond(microseconds).ok().map(|at| at.to_zoned(TimeZone::UTC).datetime())
 }
+
+#[cfg(test)]
+mod tests {
+    use dil_model::arrow::array::{AsArray as _, StringArray};
+    use dil_model::setting::ColumnType;
+
+    use super::*;
+    use crate::cast::cast;
+
+    /// Reads `value`, given as a column of type `spelt`, in Vienna.
+    fn check(spelt: &str, value: &str, reading: &str, expect: Option<&str>) {
+        let text: ArrayRef = Arc::new(StringArray::from(vec![value]));
+        let column = cast(&text, &ColumnType::parse(spelt).unwrap()).unwrap();
+        let found =
+            match instants(&column, &Reading::parse(reading).unwrap(), &zone("Europe/Vienna").unwrap()) {
+                Ok(made) => Some(
+                    Timestamp::from_microsecond(made.as_primitive::<TimestampMicrosecondType>().value(0))
+                        .unwrap()
+                        .to_string(),
+                ),
+                Err(Failure::Misfit { row: 0, .. }) => None,
+                Err(other) => panic!("{spelt} {value}: {other:?}"),
+            };
+        assert_eq!(found.as_deref(), expect, "{spelt} {value} {reading}");
+    }
+
+    #[test]
+    fn an_epoch_may_be_any_number_of_whole_microseconds() {
+        check("int32", "1704067200", "epoch_s", Some("2024-01-01T00:00:00Z"));
+        check("float64", "1704067200.123456", "epoch_s", Some("2024-01-01T00:00:00.123456Z"));
+        check("float64", "1704067200123.5", "epoch_ms", Some("2024-01-01T00:00:00.1235Z"));
+        check("decimal(20,3)", "1704067200.500", "epoch_s", Some("2024-01-01T00:00:00.5Z"));
+        check("text", "-0.000001", "epoch_s", Some("1969-12-31T23:59:59.999999Z"));
+        check("decimal(20,9)", "0.0000001", "epoch_s", None);
+        check("text", "0.0000001", "epoch_s", None);
+        check("float64", "NaN", "epoch_s", None);
+        check("text", "1.7e9", "epoch_s", None);
+        // Milliseconds taken for seconds are far beyond the calendar.
+        check("int64", "1704067200000", "epoch_s", None);
+        check("int64", "9223372036854775807", "epoch_ms", None);
+    }
+
+    #[test]
+    fn a_pattern_may_hold_an_offset_or_a_zone() {
+        check("text", "2024-07-01 06:00 +0545", "%Y-%m-%d %H:%M %z", Some("2024-07-01T00:15:00Z"));
+        check("text", "2024-07-01 06:00 Asia/Tokyo", "%Y-%m-%d %H:%M %Q", Some("2024-06-30T21:00:00Z"));
+        check("text", "Mon, 01 Jul 2024", "%a, %d %b %Y", Some("2024-06-30T22:00:00Z"));
+        check("text", "Tue, 01 Jul 2024", "%a, %d %b %Y", None);
+        check("text", "@1704067200", "@%s", Some("2024-01-01T00:00:00Z"));
+        check("text", "2024-02-30", "%Y-%m-%d", None);
+        check("text", "2024-02-28 and more", "%Y-%m-%d", None);
+    }
+
+    #[test]
+    fn iso_takes_dates_and_times_with_or_without_offset() {
+        check("text", "2024-07-01", "iso", Some("2024-06-30T22:00:00Z"));
+        check("text", "2024-07-01T06:00:00.5", "iso", Some("2024-07-01T04:00:00.5Z"));
+        check("text", "2024-07-01 06:00-0700", "iso", Some("2024-07-01T13:00:00Z"));
+        check("timestamp", "2024-07-01T06:00:00Z", "iso", Some("2024-07-01T06:00:00Z"));
+        for text in ["", "2024-07", "01/07/2024", "2024-07-01+02:00", "2024-07-01T06:00:00[Asia/Tokyo]"] {
+            check("text", text, "iso", None);
+        }
+    }
+
+    #[test]
+    fn a_reading_is_checked_before_the_first_row() {
+        for (text, message) in
+            [("epoch", "`epoch` is no way to spell a time"), ("%d/%!", "the pattern `%d/%!` is wrong")]
+        {
+            assert!(Reading::parse(text).is_err_and(|found| found.starts_with(message)), "{text}");
+        }
+    }
+}
