@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Connection, Convert, Read, Units, Write};
+use super::{Connection, Convert, Read, Scalar, Units, Write};
 use crate::setting::{ByteSize, HumanDuration, Waits};
 
 /// A flow: stages that read from somewhere, convert and write, each by its own work units.
@@ -23,7 +23,7 @@ pub struct Flow {
     /// Named values that the rest of the file uses as `${name}`. `--var name=value` overrides one.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     #[schemars(example = serde_json::json!({ "lake": "./lake" }))]
-    pub vars: IndexMap<String, String>,
+    pub vars: IndexMap<String, Scalar>,
 
     /// The systems that the stages talk to, by name.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]

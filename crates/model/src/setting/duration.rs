@@ -25,7 +25,10 @@ impl HumanDuration {
         if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) {
             return Err(format!("`{text}` has no unit; write {text}s for seconds, {text}m for minutes"));
         }
-        let span: Span = text.trim().parse().map_err(|_| format!("`{text}` is not a duration; write one like 30s, 5m or 4h"))?;
+        let span: Span = text
+            .trim()
+            .parse()
+            .map_err(|_| format!("`{text}` is not a duration; write one like 30s, 5m or 4h"))?;
         if span.get_years() != 0 || span.get_months() != 0 || span.get_weeks() != 0 || span.get_days() != 0 {
             return Err(format!("`{text}` counts days, whose length varies; write hours"));
         }
@@ -42,9 +45,9 @@ impl fmt::Display for HumanDuration {
         let milliseconds = self.0.as_millis();
         match milliseconds {
             0 => f.write_str("0s"),
-            _ if milliseconds % 3_600_000 == 0 => write!(f, "{}h", milliseconds / 3_600_000),
-            _ if milliseconds % 60_000 == 0 => write!(f, "{}m", milliseconds / 60_000),
-            _ if milliseconds % 1_000 == 0 => write!(f, "{}s", milliseconds / 1_000),
+            _ if milliseconds.is_multiple_of(3_600_000) => write!(f, "{}h", milliseconds / 3_600_000),
+            _ if milliseconds.is_multiple_of(60_000) => write!(f, "{}m", milliseconds / 60_000),
+            _ if milliseconds.is_multiple_of(1_000) => write!(f, "{}s", milliseconds / 1_000),
             _ => write!(f, "{milliseconds}ms"),
         }
     }
@@ -70,10 +73,9 @@ impl CalendarSpan {
     /// # Errors
     /// What is wrong with the text, for a user.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let span: Span = text
-            .trim()
-            .parse()
-            .map_err(|_| format!("`{text}` is not a stretch of time; write one like 3d, 6h, 1mo or P3DT6H"))?;
+        let span: Span = text.trim().parse().map_err(|_| {
+            format!("`{text}` is not a stretch of time; write one like 3d, 6h, 1mo or P3DT6H")
+        })?;
         if span.is_negative() {
             return Err(format!("`{text}` is negative"));
         }
@@ -160,7 +162,8 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest() {
-        let waits = Waits::parse("1s..5s").unwrap_or(Waits { first: HumanDuration::secs(0), longest: HumanDuration::secs(0) });
+        let waits = Waits::parse("1s..5s")
+            .unwrap_or(Waits { first: HumanDuration::secs(0), longest: HumanDuration::secs(0) });
         let seconds: Vec<u64> = (1..=5).map(|repeat| waits.before(repeat).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 5, 5]);
     }

@@ -32,7 +32,8 @@ impl ByteSize {
             .iter()
             .find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number.trim(), *factor)))
             .ok_or_else(|| format!("`{text}` has no unit; write a size like 64MiB, 1GB or 512KiB"))?;
-        let number: u64 = number.parse().map_err(|_| format!("`{text}` is not a size; write one like 64MiB"))?;
+        let number: u64 =
+            number.parse().map_err(|_| format!("`{text}` is not a size; write one like 64MiB"))?;
         number.checked_mul(factor).map(Self).ok_or_else(|| format!("`{text}` is too large"))
     }
 
@@ -46,7 +47,7 @@ impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, factor) = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
             .into_iter()
-            .find(|(_, factor)| self.0 >= *factor && self.0 % factor == 0)
+            .find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor))
             .unwrap_or(("B", 1));
         write!(f, "{}{unit}", self.0 / factor)
     }
