@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import resource
 import subprocess
 import threading
 import time
@@ -37,13 +38,17 @@ def descendants(pid):
 
 
 def run(command, cwd=None, env=None):
-    """The memory is the sum over the processes of each one's high-water mark, at the least what wait4 says of the first."""
+    """The memory is the sum over the processes of each one's high-water mark, sampled; at the least what wait4 says.
+
+    What wait4 says begins at our own size, because a child is a copy of us until it executes its program; so it counts only
+    when it is larger. A process that lives for milliseconds is sampled often for that reason.
+    """
     marks, ended = {}, threading.Event()
     start = time.perf_counter()
     process = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def watch():
-        while not ended.wait(0.05):
+        while not ended.wait(0.001 if time.perf_counter() - start < 0.5 else 0.05):
             for pid in [process.pid, *descendants(process.pid)]:
                 marks[pid] = max(marks.get(pid, 0), high_water_mark(pid))
 
@@ -57,4 +62,6 @@ def run(command, cwd=None, env=None):
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"failed ({process.returncode}): {' '.join(map(str, command))}\n{output.decode(errors='replace')}")
-    return Measurement(seconds, max(sum(marks.values()), usage.ru_maxrss * 1024))
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    waited = usage.ru_maxrss * 1024 if usage.ru_maxrss > own else 0
+    return Measurement(seconds, max(sum(marks.values()), waited))

@@ -158,7 +158,6 @@ pub struct Finished {
 
 impl Finished {
     /// Fails the test unless it ended well.
-    #[must_use]
     #[track_caller]
     pub fn succeeded(self) -> Self {
         assert!(self.code == Some(0), "the program should have succeeded\n{self}");

@@ -58,6 +58,8 @@ pub(super) struct Books {
     pub(super) data: Data,
     pub(super) faults: Faults,
     pub(super) ledger: Vec<Served>,
+    /// Requests that came, the ones that still wait for their answer included.
+    pub(super) asked: u64,
 }
 
 /// What a handler needs.
@@ -112,6 +114,11 @@ impl Oracle {
         self.shared.books().data.add_site(status)
     }
 
+    /// Whether there is a site of this id.
+    pub fn has_site(&self, site: u64) -> bool {
+        self.shared.books().data.sites.iter().any(|known| known.id == site)
+    }
+
     /// Adds one event with fields beside the usual ones, and says its id.
     pub fn add_event(&self, site: u64, at: &str, extra: Value) -> u64 {
         let extra = if let Value::Object(fields) = extra { fields } else { Map::new() };
@@ -146,9 +153,16 @@ impl Oracle {
         self.shared.books().ledger.clone()
     }
 
+    /// How many requests have come since the ledger began, answered or not.
+    pub fn asked(&self) -> u64 {
+        self.shared.books().asked
+    }
+
     /// Begins the ledger anew.
     pub fn forget(&self) {
-        self.shared.books().ledger.clear();
+        let mut books = self.shared.books();
+        books.ledger.clear();
+        books.asked = 0;
     }
 }
 
@@ -186,7 +200,9 @@ async fn handle(State(shared): State<Shared>, request: Request<Body>) -> Respons
     }
     let fault = {
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
-        shared.books().faults.take(target)
+        let mut books = shared.books();
+        books.asked += 1;
+        books.faults.take(target)
     };
     let delay = if let Some(FaultKind::DelayMs(delay)) = fault {
         Duration::from_millis(delay)

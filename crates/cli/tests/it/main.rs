@@ -1,0 +1,15 @@
+//! `dil` from outside: flows against servers with their own books, killed, starved, fed with nonsense.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test's helper fails the test")]
+
+mod bad_input;
+mod fencing;
+mod full_disk;
+mod kill_sweep;
+mod lake;
+mod memory;
+mod random_kills;
+mod scene;
+mod schema_growth;
+mod signals;
+mod two_stage;
