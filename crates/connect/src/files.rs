@@ -141,10 +141,21 @@ fn matches(pattern: &str) -> Result<Vec<String>> {
     if plain.exists() || Pattern::escape(pattern) == pattern {
         return Ok(if plain.exists() { vec![pattern.to_owned()] } else { Vec::new() });
     }
+    // Components from the first wildcard on; those before it are meant as they are.
+    let searched = || {
+        plain
+            .components()
+            .map(|part| part.as_os_str().to_string_lossy())
+            .skip_while(|part| !has_wildcard(part))
+    };
+    let dotted: Vec<Pattern> =
+        searched().filter(|part| part.starts_with('.')).filter_map(|part| Pattern::new(&part).ok()).collect();
+    let fixed = plain.components().count() - searched().count();
     let options = MatchOptions {
         case_sensitive: true,
         require_literal_separator: true,
-        require_literal_leading_dot: true,
+        // The crate passes hidden entries over even if the pattern starts with a dot; then we sort them out ourselves.
+        require_literal_leading_dot: dotted.is_empty(),
     };
     let found = glob::glob_with(pattern, options).map_err(|cause| {
         Error::new(ErrorKind::Config, "files/pattern", format!("`path: {pattern}` is not a pattern: {cause}"))
@@ -152,11 +163,21 @@ fn matches(pattern: &str) -> Result<Vec<String>> {
     let mut paths = Vec::new();
     for path in found {
         let path = path.map_err(|cause| Error::storage("listing", cause.path(), cause.error()))?;
+        let found = path.components().skip(fixed).map(|part| part.as_os_str().to_string_lossy());
+        let is_passed_over =
+            |part: &str| part.starts_with('.') && !dotted.iter().any(|dotted| dotted.matches(part));
+        if found.into_iter().any(|part| is_passed_over(&part)) {
+            continue;
+        }
         if fs::metadata(&path).map_err(|cause| Error::storage("looking at", &path, &cause))?.is_file() {
             paths.push(named(path)?);
         }
     }
     Ok(paths)
+}
+
+fn has_wildcard(part: &str) -> bool {
+    part.contains(['*', '?', '['])
 }
 
 fn named(path: PathBuf) -> Result<String> {

@@ -10,6 +10,7 @@
 mod auth;
 mod body;
 mod check;
+mod circle;
 mod client;
 mod error;
 mod gzip;

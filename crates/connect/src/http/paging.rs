@@ -1,8 +1,7 @@
 //! Decides on the next request. Nothing is guessed: what ends the paging is declared, and an answer that contradicts
 //! the rule is an error, because going on would lose rows or read them twice.
 
-use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::collections::BTreeMap;
 
 use dil_model::component::PageFacts;
 use dil_model::config::{CursorPaging, NextPaging, NumberPaging, OffsetPaging, Paginate, PagingEnd};
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
+use super::circle::Circle;
 use super::error::excerpt;
 use super::link;
 use super::mask::KnownSecrets;
@@ -21,10 +21,6 @@ use super::request::{PageRequest, remove_parameter};
 
 /// The most pages one unit reads. A server that never ends is an error, not a full disk.
 pub const PAGES_MAX: u64 = 10_000_000;
-
-/// Cursors whose repetition is noticed at once; longer circles are found by [`Circle::mark`]. More would cost memory that
-/// is not in anybody's budget.
-const SEEN_MAX: usize = 1 << 16;
 
 /// Characters of a cursor or URL that a message shows.
 const SHOWN_CHARS: usize = 120;
@@ -208,15 +204,16 @@ impl Pager {
         around: &Surroundings<'_>,
     ) -> Result<()> {
         let seen = Progress { pages: self.pages + 1, rows: self.rows + facts.rows, in_page: facts.rows };
+        let counts = Counts { fields: &facts.fields, secrets: around.secrets };
         let at = match &self.rule {
             None => At::Done,
             Some(Paginate::Cursor(rule)) => self.after_cursor(rule, facts, answer, around)?,
             Some(Paginate::Next(rule)) => after_next(rule, facts, answer, around)?,
             // The rows received, not the rows asked for: a server may give fewer than that.
-            Some(Paginate::Offset(rule)) if goes_on(&rule.end, Some(rule.size), seen, facts)? => {
+            Some(Paginate::Offset(rule)) if goes_on(&rule.end, Some(rule.size), seen, &counts)? => {
                 At::Offset(rule.start + seen.rows)
             }
-            Some(Paginate::Page(rule)) if goes_on(&rule.end, rule.size, seen, facts)? => {
+            Some(Paginate::Page(rule)) if goes_on(&rule.end, rule.size, seen, &counts)? => {
                 At::Page(rule.start + seen.pages)
             }
             Some(Paginate::Offset(_) | Paginate::Page(_)) => At::Done,
@@ -343,13 +340,13 @@ struct Progress {
     in_page: u64,
 }
 
-fn goes_on(end: &PagingEnd, size: Option<u64>, seen: Progress, facts: &PageFacts) -> Result<bool> {
+fn goes_on(end: &PagingEnd, size: Option<u64>, seen: Progress, counts: &Counts<'_>) -> Result<bool> {
     Ok(match end {
         PagingEnd::Empty => seen.in_page > 0,
         PagingEnd::Short => seen.in_page >= size.unwrap_or(1).max(1),
-        PagingEnd::TotalPages(path) => seen.pages < total(path, facts)?,
+        PagingEnd::TotalPages(path) => seen.pages < counts.at(path)?,
         PagingEnd::Total(path) => {
-            let total = total(path, facts)?;
+            let total = counts.at(path)?;
             if seen.in_page == 0 && seen.rows < total {
                 let message =
                     format!("the paging ended after {} rows, but `{path}` says there are {total}", seen.rows);
@@ -360,21 +357,27 @@ fn goes_on(end: &PagingEnd, size: Option<u64>, seen: Progress, facts: &PageFacts
     })
 }
 
-fn total(path: &str, facts: &PageFacts) -> Result<u64> {
-    let value = facts.fields.get(path);
-    let number = match value {
-        Some(Value::Number(number)) => number.as_u64().or_else(|| whole(number.as_f64()?)),
-        Some(Value::String(text)) => text.trim().parse().ok(),
-        _ => None,
-    };
-    number.ok_or_else(|| {
-        let found = value.map_or_else(
-            || "is missing".to_owned(),
-            |value| format!("is {}", excerpt(&value.to_string(), 40)),
-        );
-        paging("http/total", format!("the total at `{path}` {found}, not a count"))
-            .hint("check the path under `paginate`, or let another `end` end the paging")
-    })
+/// The totals that a body declares.
+struct Counts<'a> {
+    fields: &'a BTreeMap<String, Value>,
+    secrets: &'a KnownSecrets,
+}
+
+impl Counts<'_> {
+    fn at(&self, path: &str) -> Result<u64> {
+        let value = self.fields.get(path);
+        let number = match value {
+            Some(Value::Number(number)) => number.as_u64().or_else(|| whole(number.as_f64()?)),
+            Some(Value::String(text)) => text.trim().parse().ok(),
+            _ => None,
+        };
+        number.ok_or_else(|| {
+            let shown = |value: &Value| format!("is {}", excerpt(&self.secrets.mask(&value.to_string()), 40));
+            let found = value.map_or_else(|| "is missing".to_owned(), shown);
+            paging("http/total", format!("the total at `{path}` {found}, not a count"))
+                .hint("check the path under `paginate`, or let another `end` end the paging")
+        })
+    }
 }
 
 #[expect(
@@ -468,39 +471,6 @@ fn config(message: String) -> Error {
 fn foreign_note(why: &str) -> Error {
     Error::new(ErrorKind::State, "http/position", format!("the unit's saved position cannot be used: {why}"))
         .hint("run with `--fresh` to read the unit from its start")
-}
-
-/// Notices a cursor that came before.
-#[derive(Default)]
-struct Circle {
-    seen: HashSet<u64>,
-    /// One of the later cursors, moved on whenever the count doubles (Brent's rule): the walk cannot circle for ever
-    /// without meeting it.
-    mark: u64,
-    count: u64,
-}
-
-impl Circle {
-    fn is_new(&self) -> bool {
-        self.count == 0
-    }
-
-    fn comes_again(&mut self, key: &str) -> bool {
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        let hash = hasher.finish();
-        if self.seen.contains(&hash) || (self.count > 0 && self.mark == hash) {
-            return true;
-        }
-        if self.seen.len() < SEEN_MAX {
-            self.seen.insert(hash);
-        }
-        self.count += 1;
-        if self.count.is_power_of_two() {
-            self.mark = hash;
-        }
-        false
-    }
 }
 
 #[cfg(test)]
