@@ -95,7 +95,8 @@ pub struct CsvOptions {
     #[serde(default = "default_delimiter")]
     #[schemars(example = &";")]
     pub delimiter: String,
-    /// The one ASCII character around fields that hold delimiters or line ends; doubled inside.
+    /// The one ASCII character around fields that hold delimiters or line ends; doubled inside. Empty if the file quotes
+    /// nothing.
     #[serde(default = "default_quote")]
     #[schemars(example = &"'")]
     pub quote: String,
@@ -113,7 +114,12 @@ pub struct CsvOptions {
 
 impl Default for CsvOptions {
     fn default() -> Self {
-        Self { delimiter: default_delimiter(), quote: default_quote(), header: default_header(), null: default_null() }
+        Self {
+            delimiter: default_delimiter(),
+            quote: default_quote(),
+            header: default_header(),
+            null: default_null(),
+        }
     }
 }
 
@@ -180,7 +186,9 @@ impl<'de> Deserialize<'de> for Scalar {
             serde_json::Value::String(text) => Ok(Self(text)),
             serde_json::Value::Number(number) => Ok(Self(number.to_string())),
             serde_json::Value::Bool(truth) => Ok(Self(truth.to_string())),
-            other => Err(serde::de::Error::custom(format!("expected a text, a number or true/false, found {other}"))),
+            other => Err(serde::de::Error::custom(format!(
+                "expected a text, a number or true/false, found {other}"
+            ))),
         }
     }
 }
