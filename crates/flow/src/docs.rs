@@ -189,8 +189,13 @@ fn description(schema: &Value) -> String {
     text.split("\n\n").map(flat).collect::<Vec<_>>().join("\n\n")
 }
 
+/// The text on one line; a `<` outside of code is escaped, or Markdown would take it for HTML.
 fn flat(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let pieces = line.split('`').enumerate();
+    let pieces = pieces
+        .map(|(index, piece)| if index % 2 == 0 { piece.replace('<', "\\<") } else { piece.to_owned() });
+    pieces.collect::<Vec<_>>().join("`")
 }
 
 fn values() -> String {

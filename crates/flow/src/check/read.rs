@@ -97,7 +97,7 @@ pub(crate) fn body_path(path: &str, at: &At, report: &mut Report) {
 fn csv(csv: &CsvOptions, at: &At, report: &mut Report) {
     let one = |text: &str| matches!(text.as_bytes(), [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | 0));
     if !one(&csv.delimiter) {
-        let message = format!("`{}` is not one ASCII character", csv.delimiter.escape_default());
+        let message = format!("`{}` is not one ASCII character", csv.delimiter.escape_debug());
         let hint = "write one character; a tab is \"\\t\" in double quotes";
         report.value("read/csv", &at.key("delimiter"), message, hint);
     }
@@ -105,11 +105,11 @@ fn csv(csv: &CsvOptions, at: &At, report: &mut Report) {
         return;
     }
     if !one(&csv.quote) {
-        let message = format!("`{}` is not one ASCII character", csv.quote.escape_default());
+        let message = format!("`{}` is not one ASCII character", csv.quote.escape_debug());
         let hint = "write one character, or \"\" if the file quotes nothing";
         report.value("read/csv", &at.key("quote"), message, hint);
     } else if csv.delimiter == csv.quote {
-        let message = format!("`{}` is both delimiter and quote", csv.delimiter.escape_default());
+        let message = format!("`{}` is both delimiter and quote", csv.delimiter.escape_debug());
         report.value("read/csv", &at.key("quote"), message, "they must differ");
     }
 }

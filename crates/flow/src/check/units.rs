@@ -193,14 +193,15 @@ fn instant(text: &str, zone: &TimeZone, at: &At, key: &str, report: &mut Report)
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Some(instant);
     }
-    // A date and time without offset also parses as a date, so it is tried before.
+    // A date and time, or a zone in brackets, also parses as a date; the rest of it must not be lost.
+    let date_only = text.len() == "2024-01-31".len();
     let hint = if text == "now" && key == "from" {
         "`from` is a fixed instant; `now` is for `to`".to_owned()
-    } else if text.len() > 10 && text.parse::<DateTime>().is_ok() {
+    } else if !date_only && !text.contains('[') && text.parse::<DateTime>().is_ok() {
         format!("add the offset, for example `{text}Z`, or write the date alone")
     } else {
         match text.parse::<Date>().map(|date| date.to_zoned(zone.clone())) {
-            Ok(Ok(midnight)) => return Some(Zoned::timestamp(&midnight)),
+            Ok(Ok(midnight)) if date_only => return Some(Zoned::timestamp(&midnight)),
             _ if key == "to" => {
                 "write `now`, a date (2024-01-31), or a date and time with offset (2024-01-31T06:00:00Z)"
                     .to_owned()

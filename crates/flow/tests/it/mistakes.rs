@@ -317,7 +317,7 @@ stages:
     read: { files: { path: a.csv }, format: csv }
     write: { files: { path: out/b, format: parquet } }
   c:
-    units: { time: { from: now } }
+    units: { time: { from: now, to: '2024-01-01[Europe/Vienna]' } }
     read: { files: { path: a.csv }, format: csv }
     write: { files: { path: out/c, format: parquet } }
 ";
