@@ -3,7 +3,7 @@
 //! What is put in is data. It must not become code, so a value that would open a template or another reference is refused,
 //! also where only value and surrounding text together spell one. `${secret:NAME}` stays as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use dil_model::Problem;
@@ -18,10 +18,16 @@ const OPENINGS: [&str; 4] = ["{{", "{%", "{#", "${"];
 
 /// Resolves all references in the tree, in place.
 pub(crate) fn resolve(root: &mut Node, settings: &Settings) -> Vec<Found> {
-    let mut resolver = Resolver { settings, vars: BTreeMap::new(), declared: Vec::new(), found: Vec::new() };
+    let mut resolver = Resolver {
+        settings,
+        vars: BTreeMap::new(),
+        declared: Vec::new(),
+        used: BTreeSet::new(),
+        found: Vec::new(),
+    };
     resolver.vars(root);
-    resolver.overrides();
     resolver.walk(root, &mut Vec::new());
+    resolver.unused();
     resolver.found
 }
 
@@ -30,6 +36,8 @@ struct Resolver<'a> {
     /// The values known so far; `None` for one that is already reported.
     vars: BTreeMap<String, Option<String>>,
     declared: Vec<String>,
+    /// The names that references were found for.
+    used: BTreeSet<String>,
     found: Vec<Found>,
 }
 
@@ -68,15 +76,24 @@ impl Resolver<'_> {
         }
     }
 
-    fn overrides(&mut self) {
-        for name in self.settings.vars.keys().filter(|name| !self.declared.contains(name)) {
-            let hint = match nearest(name, self.declared.iter().map(String::as_str)) {
+    /// A value that was given for nothing is a misspelt name.
+    fn unused(&mut self) {
+        for name in self.settings.vars.keys() {
+            if self.declared.contains(name) || self.used.contains(name) {
+                continue;
+            }
+            let hint = match nearest(name, self.names()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("declare it: `vars: {{ {name}: … }}`"),
+                None => format!("the flow would use it as `${{{name}}}`"),
             };
-            let message = format!("a value was given for `{name}`, which is not in `vars`");
-            self.found.push(Problem::new("vars/not-declared", message, &["vars"]).hint(hint).on_key().into());
+            let message = format!("a value was given for `{name}`, which the flow does not use");
+            self.found.push(Problem::new("vars/not-used", message, &["vars"]).hint(hint).on_key().into());
         }
+    }
+
+    /// The names that the file declares or uses.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.declared.iter().chain(&self.used).map(String::as_str)
     }
 
     fn walk(&mut self, node: &mut Node, path: &mut Vec<String>) {
@@ -130,7 +147,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn text(&self, source: &str) -> Resolved {
+    fn text(&mut self, source: &str) -> Resolved {
         let mut reported = false;
         let mut out = String::with_capacity(source.len());
         let mut put_in: Vec<(String, Range<usize>)> = Vec::new();
@@ -179,7 +196,7 @@ impl Resolver<'_> {
         Resolved { text: out, refusals, reported }
     }
 
-    fn value(&self, name: &str) -> Result<Value, Refusal> {
+    fn value(&mut self, name: &str) -> Result<Value, Refusal> {
         if let Some(secret) = name.strip_prefix("secret:") {
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
             if !secret.is_empty() && secret.chars().all(plain) {
@@ -198,10 +215,19 @@ impl Resolver<'_> {
                 hint: format!("set it: `export {variable}=…`"),
             });
         }
+        self.used.insert(name.to_owned());
         match self.vars.get(name) {
             Some(Some(value)) => Ok(Value::Text(value.clone())),
             Some(None) => Ok(Value::Reported),
-            None => Err(self.unknown(name)),
+            None if self.declared.iter().any(|declared| declared == name) => Err(self.unknown(name)),
+            None => {
+                // A variable without a value of its own in the file: whoever runs the flow gives it.
+                self.settings
+                    .vars
+                    .get(name)
+                    .map(|value| Value::Text(value.clone()))
+                    .ok_or_else(|| self.unknown(name))
+            }
         }
     }
 
@@ -212,7 +238,9 @@ impl Resolver<'_> {
         } else if let Some(near) = nearest(name, self.declared.iter().map(String::as_str)) {
             format!("did you mean `{near}`?")
         } else if self.declared.is_empty() {
-            format!("declare it: `vars: {{ {name}: … }}`, or write `${{env:{name}}}` for the environment")
+            format!(
+                "declare it: `vars: {{ {name}: … }}`, give it by `--var {name}=…`, or write `${{env:{name}}}` for the environment"
+            )
         } else {
             format!(
                 "`vars` has {}; `${{env:NAME}}` is the environment",

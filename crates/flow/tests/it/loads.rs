@@ -66,10 +66,7 @@ fn a_given_value_takes_the_place_of_a_variable() {
     };
     assert_eq!(path(&[("lake", "/data")]), Ok("/data/qualaroo/responses/".to_owned()));
     let misspelt = path(&[("laek", "/data")]).unwrap_or_else(|problems| problems);
-    assert!(
-        misspelt.contains("vars/not-declared") && misspelt.contains("did you mean `lake`?"),
-        "{misspelt}"
-    );
+    assert!(misspelt.contains("vars/not-used") && misspelt.contains("did you mean `lake`?"), "{misspelt}");
     let template = path(&[("lake", "{{ low }}")]).unwrap_or_else(|problems| problems);
     assert!(template.contains("vars/template-in-value"), "{template}");
 }
@@ -141,4 +138,35 @@ stages:
         ["flow/unknown-value", "template/unknown-name"],
         "`one` exists, though it is broken"
     );
+}
+
+#[test]
+fn a_variable_may_be_given_from_outside_alone() {
+    let text = "flow: a\nstages: { s: { read: { files: { path: '${in}' }, format: csv }, write: { files: { path: o, format: csv } } } }\n";
+    assert_eq!(codes(text), ["vars/unknown"]);
+    let checked = read_with(text, &[("in", "a.csv")])
+        .unwrap_or_else(|problems| panic!("{}", rendered(text, Err(problems))));
+    assert_eq!(checked.flow.stages["s"].read.files.as_ref().map(|files| files.path.as_str()), Some("a.csv"));
+}
+
+#[test]
+fn the_flows_of_the_repository_load() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut texts = Vec::new();
+    for entry in std::fs::read_dir(root.join("benches/flows")).unwrap() {
+        texts.push(std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    }
+    for page in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+        let page = std::fs::read_to_string(root.join(page)).unwrap();
+        let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        texts.extend(blocks.filter(|block| block.starts_with("flow:")).map(str::to_owned));
+    }
+    assert!(texts.len() > 5, "the search finds them");
+    for text in texts {
+        let given = [("url", "http://127.0.0.1:1"), ("folder", "in"), ("file", "a.csv"), ("out", "out")];
+        let used: Vec<(&str, &str)> =
+            given.into_iter().filter(|(name, _)| text.contains(&format!("${{{name}}}"))).collect();
+        let result = read_with(&text, &used);
+        assert!(result.is_ok(), "{text}\n{}", rendered(&text, result));
+    }
 }

@@ -20,7 +20,8 @@ pub struct Flow {
     #[schemars(example = &"survey responses, every night")]
     pub description: Option<String>,
 
-    /// Named values that the rest of the file uses as `${name}`. `--var name=value` overrides one.
+    /// Named values that the rest of the file uses as `${name}`. `--var name=value` overrides one,
+    /// or gives one that has no value here.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     #[schemars(example = serde_json::json!({ "lake": "./lake" }))]
     pub vars: IndexMap<String, Scalar>,
