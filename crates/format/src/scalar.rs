@@ -37,7 +37,11 @@ pub(crate) fn parse_i64(text: &[u8]) -> Option<i64> {
             return None;
         }
         value = value.checked_mul(10)?;
-        value = if negative { value.checked_sub(i64::from(digit))? } else { value.checked_add(i64::from(digit))? };
+        value = if negative {
+            value.checked_sub(i64::from(digit))?
+        } else {
+            value.checked_add(i64::from(digit))?
+        };
     }
     Some(value)
 }
@@ -173,7 +177,8 @@ fn fraction_micros(text: &[u8]) -> Option<(i64, &[u8])> {
     if !(1..=9).contains(&length) {
         return None;
     }
-    let micros = (0..6).fold(0, |sum, at| sum * 10 + if at < length { i64::from(digits[at] - b'0') } else { 0 });
+    let micros =
+        (0..6).fold(0, |sum, at| sum * 10 + if at < length { i64::from(digits[at] - b'0') } else { 0 });
     Some((micros, &digits[length..]))
 }
 

@@ -58,7 +58,8 @@ impl ByteRuns {
         let mut at = cursor.at + 1;
         let mut end = self.end;
         while let Some(lane) = cursor.bytes.get(at..).and_then(|rest| rest.first_chunk::<LANE>()) {
-            let Some(place) = self.bytes.get_mut(end..).and_then(|rest| rest.first_chunk_mut::<LANE>()) else {
+            let Some(place) = self.bytes.get_mut(end..).and_then(|rest| rest.first_chunk_mut::<LANE>())
+            else {
                 self.make_room(end - self.end);
                 continue;
             };
@@ -70,7 +71,7 @@ impl ByteRuns {
                 continue;
             }
             let plain = stops.trailing_zeros() as usize;
-            if lane[plain % LANE] != b'"' {
+            if cursor.bytes.get(at + plain) != Some(&b'"') {
                 break;
             }
             self.end = end + plain;
@@ -100,7 +101,8 @@ impl ByteRuns {
     #[cold]
     fn grow(&mut self, more: usize) {
         let needed = self.end + more + LANE;
-        let wanted = (self.bytes.len() + self.bytes.len() / 2).max(self.expected + self.expected / 16).max(GROWTH_MIN);
+        let wanted =
+            (self.bytes.len() + self.bytes.len() / 2).max(self.expected + self.expected / 16).max(GROWTH_MIN);
         self.bytes.resize(wanted.max(needed), 0);
     }
 

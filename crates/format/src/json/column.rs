@@ -10,8 +10,8 @@ use dil_model::arrow::array::{
 };
 use dil_model::arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use dil_model::arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Field, FieldRef, Fields, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit,
-    TimestampMicrosecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Field, FieldRef, Fields, Float32Type, Float64Type, Int32Type,
+    Int64Type, TimeUnit, TimestampMicrosecondType,
 };
 use dil_model::arrow::error::ArrowError;
 use dil_model::schema;
@@ -73,8 +73,7 @@ enum Values {
     Struct(Box<Members>),
 }
 
-const DECLARE_INTEGER: &str =
-    "declare `float64` for fractions, `decimal(38,0)` for integers beyond 64 bits, or `text`, in `columns` under `read`";
+const DECLARE_INTEGER: &str = "declare `float64` for fractions, `decimal(38,0)` for integers beyond 64 bits, or `text`, in `columns` under `read`";
 const DECLARE_JSON: &str = "declare it as `json` in `columns` under `read` to keep the value's own text";
 
 impl Column {
@@ -96,7 +95,8 @@ impl Column {
             DataType::Decimal128(precision, scale) => Values::Decimal(Vec::new(), *precision, *scale),
             DataType::List(item) => Values::List(vec![0], Box::new(Self::new(item, role, false)?)),
             DataType::Struct(fields) => {
-                let columns = fields.iter().map(|field| Some((Arc::clone(field), Self::new(field, role, false)?)));
+                let columns =
+                    fields.iter().map(|field| Some((Arc::clone(field), Self::new(field, role, false)?)));
                 Values::Struct(Box::new(Members::new(columns.collect::<Option<Vec<_>>>()?, role.unknown)))
             }
             _ => return None,
@@ -118,7 +118,9 @@ impl Column {
             Values::Null => {}
             Values::Bool(values) => values.reserve(rows),
             Values::Int32(values) | Values::Date(values) => values.reserve(rows),
-            Values::Int64(values) | Values::Timestamp(values) | Values::LocalTimestamp(values) => values.reserve(rows),
+            Values::Int64(values) | Values::Timestamp(values) | Values::LocalTimestamp(values) => {
+                values.reserve(rows)
+            }
             Values::Float32(values) => values.reserve(rows),
             Values::Float64(values) => values.reserve(rows),
             Values::Decimal(values, ..) => values.reserve(rows),
@@ -135,7 +137,9 @@ impl Column {
             Values::Null => {}
             Values::Bool(values) => values.append(false),
             Values::Int32(values) | Values::Date(values) => values.push(0),
-            Values::Int64(values) | Values::Timestamp(values) | Values::LocalTimestamp(values) => values.push(0),
+            Values::Int64(values) | Values::Timestamp(values) | Values::LocalTimestamp(values) => {
+                values.push(0)
+            }
             Values::Float32(values) => values.push(0.0),
             Values::Float64(values) => values.push(0.0),
             Values::Decimal(values, ..) => values.push(0),
@@ -155,7 +159,9 @@ impl Column {
             Values::Null => {}
             Values::Bool(values) => values.truncate(length),
             Values::Int32(values) | Values::Date(values) => values.truncate(length),
-            Values::Int64(values) | Values::Timestamp(values) | Values::LocalTimestamp(values) => values.truncate(length),
+            Values::Int64(values) | Values::Timestamp(values) | Values::LocalTimestamp(values) => {
+                values.truncate(length)
+            }
             Values::Float32(values) => values.truncate(length),
             Values::Float64(values) => values.truncate(length),
             Values::Decimal(values, ..) => values.truncate(length),
@@ -285,7 +291,9 @@ impl Column {
         Cursor::new(bytes, at).skip_value()?;
         let container = matches!(bytes.get(at), Some(b'{' | b'['));
         let hint = match self.values {
-            Values::Int64(_) | Values::Int32(_) if !container && bytes.get(at) != Some(&b'"') => DECLARE_INTEGER,
+            Values::Int64(_) | Values::Int32(_) if !container && bytes.get(at) != Some(&b'"') => {
+                DECLARE_INTEGER
+            }
             Values::List(..) | Values::Struct(_) => DECLARE_JSON,
             _ if container => DECLARE_JSON,
             _ => "",
@@ -339,15 +347,25 @@ impl Column {
             }
             (Values::Decimal(values, precision, scale), _) => {
                 let values = ScalarBuffer::from(std::mem::take(values));
-                Arc::new(Decimal128Array::try_new(values, nulls)?.with_precision_and_scale(*precision, *scale)?)
+                Arc::new(
+                    Decimal128Array::try_new(values, nulls)?.with_precision_and_scale(*precision, *scale)?,
+                )
             }
             (Values::Text(runs) | Values::Json(runs), _) => {
                 let (offsets, bytes) = runs.take();
-                Arc::new(StringArray::try_new(OffsetBuffer::new(offsets.into()), Buffer::from_vec(bytes), nulls)?)
+                Arc::new(StringArray::try_new(
+                    OffsetBuffer::new(offsets.into()),
+                    Buffer::from_vec(bytes),
+                    nulls,
+                )?)
             }
             (Values::Binary(runs), _) => {
                 let (offsets, bytes) = runs.take();
-                Arc::new(BinaryArray::try_new(OffsetBuffer::new(offsets.into()), Buffer::from_vec(bytes), nulls)?)
+                Arc::new(BinaryArray::try_new(
+                    OffsetBuffer::new(offsets.into()),
+                    Buffer::from_vec(bytes),
+                    nulls,
+                )?)
             }
         };
         Ok(Some(array))
@@ -357,11 +375,16 @@ impl Column {
 /// The fields of `columns` that have a type, with it.
 pub(crate) fn typed_fields<'c>(columns: impl Iterator<Item = (&'c FieldRef, &'c Column)>) -> Fields {
     columns
-        .filter_map(|(field, column)| Some(Arc::new(field.as_ref().clone().with_data_type(column.typed()?.clone()))))
+        .filter_map(|(field, column)| {
+            Some(Arc::new(field.as_ref().clone().with_data_type(column.typed()?.clone())))
+        })
         .collect()
 }
 
-fn primitive<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>, nulls: Option<NullBuffer>) -> Result<ArrayRef, ArrowError> {
+fn primitive<T: ArrowPrimitiveType>(
+    values: &mut Vec<T::Native>,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef, ArrowError> {
     let values = ScalarBuffer::from(std::mem::take(values));
     Ok(Arc::new(PrimitiveArray::<T>::try_new(values, nulls)?))
 }

@@ -74,8 +74,12 @@ impl JsonDecoder {
             let json = declared.is_some_and(ColumnType::is_json);
             let column = Column::new(field, role, json).ok_or_else(|| {
                 let spelt = dil_model::schema::name_of(field.data_type());
-                Error::new(ErrorKind::Config, "json/column-type", format!("JSON is not read into `{}: {spelt}`", field.name()))
-                    .hint("choose another type in `columns`")
+                Error::new(
+                    ErrorKind::Config,
+                    "json/column-type",
+                    format!("JSON is not read into `{}: {spelt}`", field.name()),
+                )
+                .hint("choose another type in `columns`")
             })?;
             columns.push((Arc::clone(field), column));
         }
@@ -89,15 +93,16 @@ impl JsonDecoder {
     fn schema_for(&self, frame: &Frame, known: Option<&SchemaRef>, strict: bool) -> Result<SchemaRef> {
         let mut row = 0;
         let inference = Inference::read(&self.declared, &frame.bytes, self.separator, &mut row);
-        let inferred = inference.map_err(Conflict::Values).and_then(|inference| inference.schema(known, strict));
+        let inferred =
+            inference.map_err(Conflict::Values).and_then(|inference| inference.schema(known, strict));
         inferred.map_err(|conflict| match conflict {
-            Conflict::Values(fault) => self.placed(frame, fault),
+            Conflict::Values(fault) => self.placed(frame, *fault),
             Conflict::Kept(error) => error.at(format!("page {}", frame.page)),
         })
     }
 
     /// The error of a fault, with page and row.
-    fn placed(&self, frame: &Frame, fault: Box<Fault>) -> Error {
+    fn placed(&self, frame: &Frame, fault: Fault) -> Error {
         let (index, start) = self.row_at(&frame.bytes, fault.at);
         let row = frame.first_row + index;
         fault.into_error(&frame.bytes, start).at(format!("row {row}")).at(format!("page {}", frame.page))
@@ -122,10 +127,14 @@ impl JsonDecoder {
         match std::str::from_utf8(&frame.bytes) {
             Err(bad) => {
                 let what = What::Syntax("text that is not UTF-8");
-                self.placed(frame, Box::new(Fault { at: bad.valid_up_to(), what, path: Vec::new() }))
+                self.placed(frame, Fault { at: bad.valid_up_to(), what, path: Vec::new() })
             }
-            Ok(_) => Error::new(ErrorKind::Internal, "json/batch", format!("making a batch of rows failed: {cause}"))
-                .at(format!("page {}", frame.page)),
+            Ok(_) => Error::new(
+                ErrorKind::Internal,
+                "json/batch",
+                format!("making a batch of rows failed: {cause}"),
+            )
+            .at(format!("page {}", frame.page)),
         }
     }
 
@@ -170,10 +179,14 @@ impl Decoder for JsonDecoder {
             // What was read of the frame is given up with the columns.
             self.current = Some(self.current(&current.schema)?);
             if !matches!(fault.what, What::Wider) {
-                return Err(self.placed(frame, fault));
+                return Err(self.placed(frame, *fault));
             }
             let wider = self.schema_for(frame, Some(&current.schema), false)?;
-            return if wider == current.schema { Err(self.placed(frame, fault)) } else { Ok(Decoded::Wider(wider)) };
+            return if wider == current.schema {
+                Err(self.placed(frame, *fault))
+            } else {
+                Ok(Decoded::Wider(wider))
+            };
         }
         let rows = current.rows.len();
         if frame.rows != 0 && frame.rows != rows as u64 {

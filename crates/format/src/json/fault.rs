@@ -80,7 +80,7 @@ impl Fault {
     }
 
     /// The error for people; `row` is the position in `bytes` where the row begins.
-    pub(crate) fn into_error(self: Box<Self>, bytes: &[u8], row: usize) -> Error {
+    pub(crate) fn into_error(self, bytes: &[u8], row: usize) -> Error {
         let field = self.field();
         let place = if field.is_empty() { String::new() } else { format!(" in field `{field}`") };
         let offset = self.at.saturating_sub(row);
@@ -88,7 +88,10 @@ impl Fault {
             What::Syntax(what) => Error::new(
                 ErrorKind::Format,
                 "json/syntax",
-                format!("the row is not JSON: {what}{place} at byte {offset} of the row, at `{}`", shown(bytes, self.at)),
+                format!(
+                    "the row is not JSON: {what}{place} at byte {offset} of the row, at `{}`",
+                    shown(bytes, self.at)
+                ),
             )
             .hint("ask the sender to send valid JSON (RFC 8259)"),
             What::End => Error::new(
@@ -103,7 +106,10 @@ impl Fault {
                 format!("field `{field}` is {expected}, but its value is `{}`", shown_value(bytes, self.at)),
             )
             .hint(if hint.is_empty() {
-                format!("declare a type that holds it, for example `columns: {{ {}: text }}` under `read`", outer(&field))
+                format!(
+                    "declare a type that holds it, for example `columns: {{ {}: text }}` under `read`",
+                    outer(&field)
+                )
             } else {
                 hint.to_owned()
             }),

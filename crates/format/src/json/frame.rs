@@ -22,7 +22,11 @@ const HEAD_BYTES: usize = 256;
 ///
 /// # Errors
 /// `Config` if a wanted path leads into the rows.
-pub(crate) fn document_framer(read: &Read, wanted: &[String], limits: FrameLimits) -> Result<Box<dyn Framer>> {
+pub(crate) fn document_framer(
+    read: &Read,
+    wanted: &[String],
+    limits: FrameLimits,
+) -> Result<Box<dyn Framer>> {
     let rows_at = read.rows_at.as_deref().filter(|path| !path.is_empty());
     Ok(Box::new(DocumentFramer {
         targets: Targets::new(rows_at, wanted)?,
@@ -103,7 +107,9 @@ impl DocumentFramer {
                         self.cutter.begin_single();
                     }
                     // An object opens its row with its own bracket; an array's bracket opens none.
-                    let Some(end) = self.feed_rows(bytes, start + usize::from(!single), frames)? else { return Ok(()) };
+                    let Some(end) = self.feed_rows(bytes, start + usize::from(!single), frames)? else {
+                        return Ok(());
+                    };
                     at = end;
                 }
             }
@@ -143,7 +149,10 @@ impl DocumentFramer {
         Error::new(
             ErrorKind::Content,
             "json/not-json",
-            format!("the page is not JSON; it begins with `{}`", printable(self.state.head.trim_ascii_start(), 60)),
+            format!(
+                "the page is not JSON; it begins with `{}`",
+                printable(self.state.head.trim_ascii_start(), 60)
+            ),
         )
         .hint("open the address in a browser: this is often a login or an error page")
     }

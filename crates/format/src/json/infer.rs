@@ -76,7 +76,12 @@ pub(super) struct Inference<'d> {
 
 impl<'d> Inference<'d> {
     /// Reads all rows of a frame.
-    pub(super) fn read(declared: &'d Declared, bytes: &[u8], separator: Separator, row: &mut usize) -> Parsed<Self> {
+    pub(super) fn read(
+        declared: &'d Declared,
+        bytes: &[u8],
+        separator: Separator,
+        row: &mut usize,
+    ) -> Parsed<Self> {
         let mut inference = Self { declared, top: SeenMembers::default() };
         let mut cursor = Cursor::new(bytes, 0);
         let mut first = true;
@@ -89,18 +94,21 @@ impl<'d> Inference<'d> {
 
     fn row(&mut self, cursor: &mut Cursor<'_>) -> Parsed {
         let declared = self.declared;
-        self.top.read(cursor, &mut |name, at| {
-            if declared.types.contains_key(name) {
-                return Ok(Take::Note);
-            }
-            match declared.others {
-                OtherColumns::Infer => Ok(Take::Infer),
-                OtherColumns::Drop => Ok(Take::Skip),
-                OtherColumns::Fail => {
-                    fault(at, What::Undeclared).map_err(|fault: Box<super::fault::Fault>| fault.inside(name))
+        self.top.read(
+            cursor,
+            &mut |name, at| {
+                if declared.types.contains_key(name) {
+                    return Ok(Take::Note);
                 }
-            }
-        }, 0)
+                match declared.others {
+                    OtherColumns::Infer => Ok(Take::Infer),
+                    OtherColumns::Drop => Ok(Take::Skip),
+                    OtherColumns::Fail => fault(at, What::Undeclared)
+                        .map_err(|fault: Box<super::fault::Fault>| fault.inside(name)),
+                }
+            },
+            0,
+        )
     }
 
     /// The schema that holds these rows and those of `known`.
@@ -113,7 +121,9 @@ impl<'d> Inference<'d> {
         for field in known.fields() {
             let data_type = match (self.declared.types.get(field.name()), self.top.fields.get(field.name())) {
                 (Some(declared), _) => self.agreed(field, declared.arrow())?,
-                (None, Some(seen)) => merge(field.data_type(), seen, strict, 0).map_err(|f| f.inside(field.name()))?,
+                (None, Some(seen)) => {
+                    merge(field.data_type(), seen, strict, 0).map_err(|f| f.inside(field.name()))?
+                }
                 (None, None) => field.data_type().clone(),
             };
             fields.push(Arc::new(field.as_ref().clone().with_data_type(data_type)));
@@ -139,7 +149,8 @@ impl<'d> Inference<'d> {
     /// A declared column's type, which must be the one that is kept already.
     fn agreed(&self, kept: &Field, declared: &DataType) -> Result<DataType, Conflict> {
         let one = |data_type: &DataType| Schema::new(vec![Field::new(kept.name(), data_type.clone(), true)]);
-        let joined = schema::join(&one(kept.data_type()), &one(declared), Joining::Agreed).map_err(Conflict::Kept)?;
+        let joined =
+            schema::join(&one(kept.data_type()), &one(declared), Joining::Agreed).map_err(Conflict::Kept)?;
         Ok(joined.field(0).data_type().clone())
     }
 }
@@ -369,9 +380,8 @@ fn merge(known: &DataType, seen: &Seen, strict: bool, depth: usize) -> Parsed<Da
             let mut merged: Vec<FieldRef> = Vec::with_capacity(fields.len());
             for field in fields {
                 let data_type = match seen.members.fields.get(field.name()) {
-                    Some(seen) => {
-                        merge(field.data_type(), seen, strict, depth + 1).map_err(|fault| fault.inside(field.name()))?
-                    }
+                    Some(seen) => merge(field.data_type(), seen, strict, depth + 1)
+                        .map_err(|fault| fault.inside(field.name()))?,
                     None => field.data_type().clone(),
                 };
                 merged.push(Arc::new(field.as_ref().clone().with_data_type(data_type)));
@@ -381,7 +391,8 @@ fn merge(known: &DataType, seen: &Seen, strict: bool, depth: usize) -> Parsed<Da
         }
         DataType::List(item) if seen.only(&[Kind::List]) || !strict => {
             let Some(items) = &seen.items else { return Ok(known.clone()) };
-            let data_type = merge(item.data_type(), items, strict, depth + 1).map_err(|fault| fault.inside("[]"))?;
+            let data_type =
+                merge(item.data_type(), items, strict, depth + 1).map_err(|fault| fault.inside("[]"))?;
             return Ok(DataType::List(Arc::new(item.as_ref().clone().with_data_type(data_type))));
         }
         DataType::Int64 => seen.only(&[Kind::Integer]),

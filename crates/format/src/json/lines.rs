@@ -58,7 +58,7 @@ impl LineFramer {
             return Err(self.not_a_row(row));
         }
         if row.len() > self.limits.row_bytes_max {
-            return Err(row_too_large(self.page, self.rows + 1, self.limits.row_bytes_max));
+            return Err(row_too_large(self.rows + 1, self.limits.row_bytes_max));
         }
         let mark = line.len();
         // Only a byte order mark makes the two differ.
@@ -78,7 +78,13 @@ impl LineFramer {
         bytes.shrink_to_fit();
         self.line = 0;
         let first_row = self.rows - self.frame_rows + 1;
-        frames.push(Frame { bytes: Bytes::from(bytes), rows: self.frame_rows, page: self.page, first_row, header: None });
+        frames.push(Frame {
+            bytes: Bytes::from(bytes),
+            rows: self.frame_rows,
+            page: self.page,
+            first_row,
+            header: None,
+        });
         self.frame_rows = 0;
     }
 
@@ -86,11 +92,12 @@ impl LineFramer {
         let line = self.held.len() - self.line + bytes.len();
         // Blanks around the row and a byte order mark do not count, but there is an end to them.
         if line > self.limits.row_bytes_max.saturating_add(64) {
-            return Err(row_too_large(self.page, self.rows + 1, self.limits.row_bytes_max));
+            return Err(row_too_large(self.rows + 1, self.limits.row_bytes_max));
         }
         let needed = self.held.len() + bytes.len();
         if needed > self.held.capacity() {
-            let target = (self.held.capacity() * 2).min(self.limits.frame_bytes + self.limits.frame_bytes / 64);
+            let target =
+                (self.held.capacity() * 2).min(self.limits.frame_bytes + self.limits.frame_bytes / 64);
             self.held.reserve_exact(needed.max(target) - self.held.len());
         }
         self.held.extend_from_slice(bytes);
@@ -101,14 +108,14 @@ impl LineFramer {
         Error::new(
             ErrorKind::Format,
             "ndjson/line",
-            format!("row {} of page {} is not a JSON object in one line: `{}`", self.rows + 1, self.page, printable(line, 60)),
+            format!("row {} is not a JSON object in one line: `{}`", self.rows + 1, printable(line, 60)),
         )
         .hint("use `format: json` for one document a page, or ask the sender for one object a line")
     }
 }
 
-impl Framer for LineFramer {
-    fn feed(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) -> Result<()> {
+impl LineFramer {
+    fn split(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) -> Result<()> {
         let mut from = 0;
         for end in memchr::memchr2_iter(b'\n', b'\r', bytes) {
             self.hold(&bytes[from..=end])?;
@@ -118,18 +125,30 @@ impl Framer for LineFramer {
         self.hold(&bytes[from..])
     }
 
-    fn end_page(&mut self, frames: &mut Vec<Frame>) -> Result<PageFacts> {
+    /// Ends the last line, which needs no line end.
+    fn end_last(&mut self, frames: &mut Vec<Frame>) -> Result<()> {
         let open = self.held[self.line..].trim_ascii();
         if open.starts_with(b"{") && !open.ends_with(b"}") {
-            return Err(Error::new(
-                ErrorKind::Truncated,
-                "json/truncated",
-                format!("page {} ends inside row {}", self.page, self.rows + 1),
-            )
-            .hint("the answer was cut short; it is read again where that is safe")
-            .retryable());
+            let message = format!("the page ends inside row {}", self.rows + 1);
+            return Err(Error::new(ErrorKind::Truncated, "json/truncated", message)
+                .hint("the answer was cut short; it is read again where that is safe")
+                .retryable());
         }
-        self.end_line(frames)?;
+        self.end_line(frames)
+    }
+
+    fn at_page(&self, error: Error) -> Error {
+        error.at(format!("page {}", self.page))
+    }
+}
+
+impl Framer for LineFramer {
+    fn feed(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) -> Result<()> {
+        self.split(bytes, frames).map_err(|error| self.at_page(error))
+    }
+
+    fn end_page(&mut self, frames: &mut Vec<Frame>) -> Result<PageFacts> {
+        self.end_last(frames).map_err(|error| self.at_page(error))?;
         if self.frame_rows > 0 {
             self.emit(frames);
         }

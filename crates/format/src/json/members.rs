@@ -48,8 +48,8 @@ struct Member {
 struct Token {
     text: Box<[u8]>,
     /// The first bytes, and which of them there are.
-    head: u128,
-    mask: u128,
+    head: [u64; 2],
+    mask: [u64; 2],
 }
 
 impl Token {
@@ -61,29 +61,47 @@ impl Token {
         let length = text.len().min(LANE);
         head[..length].copy_from_slice(&text[..length]);
         let mask = if plain { u128::MAX >> (8 * (LANE - length)) } else { 0 };
-        Self { text: text.into(), head: u128::from_le_bytes(head), mask }
+        Self { text: text.into(), head: halves(&head), mask: [mask as u64, (mask >> 64) as u64] }
     }
 
     /// Whether `bytes` begin with it.
     #[inline]
     fn begins(&self, bytes: &[u8]) -> bool {
         let Some((lane, rest)) = bytes.split_first_chunk::<LANE>() else {
-            return self.mask != 0 && bytes.starts_with(&self.text);
+            return self.mask[0] != 0 && bytes.starts_with(&self.text);
         };
-        if u128::from_le_bytes(*lane) & self.mask != self.head {
+        let [low, high] = halves(lane);
+        if ((low & self.mask[0]) ^ self.head[0]) | ((high & self.mask[1]) ^ self.head[1]) != 0 {
             return false;
         }
         self.text.len() <= LANE || rest.starts_with(&self.text[LANE..])
     }
 }
 
+/// Plain words compare faster than one wide one, which the compiler would move to vector registers and back.
+#[inline(always)]
+fn halves(lane: &[u8; LANE]) -> [u64; 2] {
+    let value = u128::from_le_bytes(*lane);
+    [value as u64, (value >> 64) as u64]
+}
+
 impl Members {
     pub(crate) fn new(columns: Vec<(FieldRef, Column)>, unknown: Unknown) -> Self {
-        let places = columns.iter().enumerate().map(|(place, (field, _))| (field.name().as_bytes().into(), place)).collect();
+        let places = columns
+            .iter()
+            .enumerate()
+            .map(|(place, (field, _))| (field.name().as_bytes().into(), place))
+            .collect();
         let members = columns
             .into_iter()
             .enumerate()
-            .map(|(place, (field, column))| Member { token: Token::new(field.name()), field, column, seen: 0, next: place + 1 })
+            .map(|(place, (field, column))| Member {
+                token: Token::new(field.name()),
+                field,
+                column,
+                seen: 0,
+                next: place + 1,
+            })
             .collect();
         Self { members, places, first: 0, length: 0, unknown, widening: HashSet::new() }
     }
@@ -169,11 +187,11 @@ impl Members {
     #[inline]
     fn name(&mut self, cursor: &mut Cursor<'_>, guess: usize) -> Parsed<Option<usize>> {
         cursor.token();
-        if let Some(member) = self.members.get(guess) {
-            if member.token.begins(cursor.rest()) {
-                cursor.at += member.token.text.len();
-                return Ok(Some(guess));
-            }
+        if let Some(member) = self.members.get(guess)
+            && member.token.begins(cursor.rest())
+        {
+            cursor.at += member.token.text.len();
+            return Ok(Some(guess));
         }
         self.other_name(cursor, guess)
     }
@@ -181,11 +199,11 @@ impl Members {
     #[inline(never)]
     fn other_name(&mut self, cursor: &mut Cursor<'_>, guess: usize) -> Parsed<Option<usize>> {
         for place in guess + 1..=guess + TRIED {
-            if let Some(member) = self.members.get(place) {
-                if member.token.begins(cursor.rest()) {
-                    cursor.at += member.token.text.len();
-                    return Ok(Some(place));
-                }
+            if let Some(member) = self.members.get(place)
+                && member.token.begins(cursor.rest())
+            {
+                cursor.at += member.token.text.len();
+                return Ok(Some(place));
             }
         }
         let start = cursor.at;

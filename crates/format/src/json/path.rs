@@ -80,7 +80,11 @@ impl Targets {
 
     /// The place of the array element `index` below `node`.
     pub(crate) fn element(&self, node: usize, index: usize) -> Option<usize> {
-        self.nodes[node].children.iter().find(|(child, _)| child.parse() == Ok(index)).map(|(_, child)| *child)
+        self.nodes[node]
+            .children
+            .iter()
+            .find(|(child, _)| child.parse() == Ok(index))
+            .map(|(_, child)| *child)
     }
 
     /// The place itself.

@@ -78,13 +78,20 @@ impl RowCutter {
     }
 
     /// Feeds the bytes of `bytes` from `from` on; gives the position after the rows' end if it is among them.
-    pub(crate) fn feed(&mut self, bytes: &[u8], from: usize, frames: &mut Vec<Frame>) -> Result<Option<usize>> {
+    pub(crate) fn feed(
+        &mut self,
+        bytes: &[u8],
+        from: usize,
+        frames: &mut Vec<Frame>,
+    ) -> Result<Option<usize>> {
         let run = (self.depth > 0).then_some(from);
         let mut chunk = Chunk { bytes, run, row: from, gap: from };
         let mut at = from;
         while let Some(block) = bytes[at..].first_chunk::<BLOCK>() {
             let brackets = self.strings.block(block);
-            if let Some(end) = self.walk(brackets, at, &mut chunk, frames)? {
+            if !self.stays_in_row(brackets)
+                && let Some(end) = self.walk(brackets, at, &mut chunk, frames)?
+            {
                 return Ok(Some(end));
             }
             at += BLOCK;
@@ -106,8 +113,25 @@ impl RowCutter {
         }
     }
 
+    /// Counts the brackets of a block that cannot end the open row, whatever their order; false if it may.
+    #[inline(always)]
+    fn stays_in_row(&mut self, brackets: Brackets) -> bool {
+        if brackets.open | brackets.close == 0 {
+            return true;
+        }
+        let closes = brackets.close.count_ones() as usize;
+        if closes >= self.depth {
+            return false;
+        }
+        let depth = self.depth + brackets.open.count_ones() as usize - closes;
+        if depth > DEPTH_MAX {
+            return false;
+        }
+        self.depth = depth;
+        true
+    }
+
     /// Follows the brackets of the block that begins at `base`.
-    #[inline]
     fn walk(
         &mut self,
         brackets: Brackets,
@@ -116,15 +140,6 @@ impl RowCutter {
         frames: &mut Vec<Frame>,
     ) -> Result<Option<usize>> {
         let mut both = brackets.open | brackets.close;
-        if both == 0 {
-            return Ok(None);
-        }
-        let closes = brackets.close.count_ones() as usize;
-        if closes < self.depth {
-            // Too few to end the row, so their order does not matter.
-            self.depth = self.depth + brackets.open.count_ones() as usize - closes;
-            return if self.depth > DEPTH_MAX { Err(self.too_deep()) } else { Ok(None) };
-        }
         while both != 0 {
             let bit = both.trailing_zeros();
             let at = base + bit as usize;
@@ -134,6 +149,9 @@ impl RowCutter {
                     self.open_row(at, chunk)?;
                 }
                 self.depth += 1;
+                if self.depth > DEPTH_MAX {
+                    return Err(self.too_deep());
+                }
             } else if self.depth == 0 {
                 self.end_rows(at, chunk)?;
                 return Ok(Some(at + 1));
@@ -230,7 +248,8 @@ impl RowCutter {
         let needed = self.held.len() + bytes.len();
         if needed > self.held.capacity() {
             // Doubling beyond the target would hold memory that nobody counted.
-            let target = (self.held.capacity() * 2).min(self.limits.frame_bytes + self.limits.frame_bytes / 64);
+            let target =
+                (self.held.capacity() * 2).min(self.limits.frame_bytes + self.limits.frame_bytes / 64);
             self.held.reserve_exact(needed.max(target) - self.held.len());
         }
         self.held.extend_from_slice(bytes);
@@ -242,7 +261,13 @@ impl RowCutter {
             bytes.shrink_to_fit();
         }
         let first_row = self.rows - self.frame_rows + 1;
-        frames.push(Frame { bytes: Bytes::from(bytes), rows: self.frame_rows, page: self.page, first_row, header: None });
+        frames.push(Frame {
+            bytes: Bytes::from(bytes),
+            rows: self.frame_rows,
+            page: self.page,
+            first_row,
+            header: None,
+        });
         self.frame_rows = 0;
     }
 
@@ -269,7 +294,7 @@ impl RowCutter {
         if bytes <= self.limits.row_bytes_max {
             return Ok(());
         }
-        Err(row_too_large(self.page, self.rows + 1, self.limits.row_bytes_max))
+        Err(row_too_large(self.rows + 1, self.limits.row_bytes_max))
     }
 
     #[cold]
@@ -277,15 +302,16 @@ impl RowCutter {
         Error::new(
             ErrorKind::Content,
             "json/row-type",
-            format!("row {} of page {} is {found} instead of an object", self.rows + 1, self.page),
+            format!("row {} is {found} instead of an object", self.rows + 1),
         )
         .hint("`rows_at` must name an array of objects; check the path")
     }
 
     #[cold]
     fn bad_gap(&self, what: &str) -> Error {
-        let message = format!("the page is not JSON: {what}, after row {} of page {}", self.rows, self.page);
-        Error::new(ErrorKind::Format, "json/syntax", message).hint("ask the sender to send valid JSON (RFC 8259)")
+        let message = format!("the page is not JSON: {what}, after row {}", self.rows);
+        Error::new(ErrorKind::Format, "json/syntax", message)
+            .hint("ask the sender to send valid JSON (RFC 8259)")
     }
 
     #[cold]
@@ -293,7 +319,7 @@ impl RowCutter {
         Error::new(
             ErrorKind::Format,
             "json/depth",
-            format!("row {} of page {} is nested deeper than {DEPTH_MAX} levels", self.rows + 1, self.page),
+            format!("row {} is nested deeper than {DEPTH_MAX} levels", self.rows + 1),
         )
         .hint("no real record is; look at what the other side sends")
     }
@@ -301,11 +327,11 @@ impl RowCutter {
 
 /// A row that does not fit the memory that is set aside for one.
 #[cold]
-pub(crate) fn row_too_large(page: u64, row: u64, limit: usize) -> Error {
+pub(crate) fn row_too_large(row: u64, limit: usize) -> Error {
     Error::new(
         ErrorKind::Memory,
         "memory/row-too-large",
-        format!("row {row} of page {page} is larger than the {limit} bytes that one row may take"),
+        format!("row {row} is larger than the {limit} bytes that one row may take"),
     )
     .hint("raise `memory:` or lower `parallel:`")
 }
@@ -321,7 +347,12 @@ pub(crate) enum Separator {
 
 /// Goes to the opening bracket of the next row and notes its position in `row`; false at the frame's end.
 #[inline]
-pub(crate) fn next_row(cursor: &mut Cursor<'_>, separator: Separator, first: bool, row: &mut usize) -> Parsed<bool> {
+pub(crate) fn next_row(
+    cursor: &mut Cursor<'_>,
+    separator: Separator,
+    first: bool,
+    row: &mut usize,
+) -> Parsed<bool> {
     let before = cursor.at;
     let mut byte = cursor.token();
     if cursor.is_at_end() {

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 
 use dil_model::arrow::array::{Array, AsArray, RecordBatch, StructArray};
-use dil_model::arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType};
+use dil_model::arrow::datatypes::{
+    DataType, Decimal128Type, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType,
+};
 use dil_model::component::{Decoded, Decoder, Frame, Framer, PageFacts};
 use dil_model::config::Read;
 use dil_model::schema::StoredSchema;
@@ -53,7 +55,8 @@ fn batches(read: &Read, page: &[u8], chunk: usize) -> Result<Vec<RecordBatch>> {
 
 /// One batch from rows spelt as text.
 fn rows(read: &Read, text: &str) -> Result<RecordBatch> {
-    let frame = Frame { bytes: text.as_bytes().to_vec().into(), rows: 0, page: 3, first_row: 11, header: None };
+    let frame =
+        Frame { bytes: text.as_bytes().to_vec().into(), rows: 0, page: 3, first_row: 11, header: None };
     let mut decoder = crate::decoder(read)?;
     decoder.set_schema(&decoder.infer(&frame, None)?)?;
     decode(decoder.as_mut(), &frame)
@@ -89,7 +92,8 @@ fn holds(array: &dyn Array, row: usize, value: &Value) -> bool {
         DataType::List(_) => {
             let items = array.as_list::<i32>().value(row);
             let Some(values) = value.as_array() else { return false };
-            items.len() == values.len() && values.iter().enumerate().all(|(at, value)| holds(&items, at, value))
+            items.len() == values.len()
+                && values.iter().enumerate().all(|(at, value)| holds(&items, at, value))
         }
         DataType::Struct(_) => holds_members(array.as_struct(), row, value),
         other => panic!("{other} is not compared"),
@@ -101,7 +105,10 @@ fn holds_members(array: &StructArray, row: usize, value: &Value) -> bool {
     let kept = array.column_names();
     let left_out = |(name, value): (&String, &Value)| kept.contains(&name.as_str()) || is_untyped(value);
     members.iter().all(left_out)
-        && kept.iter().zip(array.columns()).all(|(name, column)| holds(column, row, members.get(*name).unwrap_or(&Value::Null)))
+        && kept
+            .iter()
+            .zip(array.columns())
+            .all(|(name, column)| holds(column, row, members.get(*name).unwrap_or(&Value::Null)))
 }
 
 /// Whether a value tells no type.
@@ -120,7 +127,10 @@ fn check_rows(batches: &[RecordBatch], expect: &[Value]) -> Result<(), TestCaseE
         let array = StructArray::from(batch.clone());
         for row in 0..batch.num_rows() {
             let value = values.next();
-            prop_assert!(value.is_some_and(|value| holds_members(&array, row, value)), "row {row}: {value:?} in {array:?}");
+            prop_assert!(
+                value.is_some_and(|value| holds_members(&array, row, value)),
+                "row {row}: {value:?} in {array:?}"
+            );
         }
     }
     prop_assert_eq!(values.next(), None);
@@ -132,7 +142,8 @@ fn finds_rows_and_facts_around_them() {
     let page = br#" {"a":{"data":[9]},"meta":{"next":"x\u0041","n":7,"o":{"k":[1,"]"]},"gone":null},"data":{"x":"]}","items":[
         {"id":1,"s":"}{"} , {"id":2,"s":"\\"},{"id":3}] },"links":[{"href":"/a"},{"href":"/b"}],"esc\"aped":1} "#;
     let read = read(json!({ "rows_at": "data.items" }));
-    let wanted = ["meta.next", "meta.n", "meta.o", "meta.gone", "meta.absent", "links.1.href", "links.7.href"];
+    let wanted =
+        ["meta.next", "meta.n", "meta.o", "meta.gone", "meta.absent", "links.1.href", "links.7.href"];
     for chunk in [1, 2, 3, 7, 64, 65, 1000] {
         let (frames, facts) = frame(&read, &wanted, page, chunk).unwrap();
         assert_eq!(facts.rows, 3);
@@ -141,16 +152,23 @@ fn finds_rows_and_facts_around_them() {
         let expect: BTreeMap<String, Value> =
             fields.into_iter().chain(others).map(|(path, value)| (path.to_owned(), value)).collect();
         assert_eq!(facts.fields, expect);
-        let text: Vec<String> = frames.iter().map(|f| String::from_utf8_lossy(&f.bytes).replace([' ', '\n'], "")).collect();
+        let text: Vec<String> =
+            frames.iter().map(|f| String::from_utf8_lossy(&f.bytes).replace([' ', '\n'], "")).collect();
         assert_eq!(text, [r#"{"id":1,"s":"}{"},{"id":2,"s":"\\"},{"id":3}"#], "chunks of {chunk}");
     }
 }
 
 #[test]
 fn counts_pages_and_rows_across_frames() {
-    let mut framer = crate::framer(&read(json!({})), &[], FrameLimits { frame_bytes: 30, row_bytes_max: 100 }).unwrap();
+    let mut framer =
+        crate::framer(&read(json!({})), &[], FrameLimits { frame_bytes: 30, row_bytes_max: 100 }).unwrap();
     for page in 1..=2 {
-        let (frames, facts) = frames_of(framer.as_mut(), br#"[{"a":1},{"a":2},{"a":3},{"a":"a longer one, alone"},{"a":5}]"#, 5).unwrap();
+        let (frames, facts) = frames_of(
+            framer.as_mut(),
+            br#"[{"a":1},{"a":2},{"a":3},{"a":"a longer one, alone"},{"a":5}]"#,
+            5,
+        )
+        .unwrap();
         assert_eq!(facts.rows, 5);
         let places: Vec<_> = frames.iter().map(|frame| (frame.page, frame.first_row, frame.rows)).collect();
         assert_eq!(places, [(page, 1, 4), (page, 5, 1)]);
@@ -167,7 +185,10 @@ fn an_object_at_the_top_is_one_row_that_can_be_asked() {
     let page = br#"{"state":"Done","items":[{"id":1}],"next":{"cursor":"c"}}"#;
     let (frames, facts) = frame(&read(json!({})), &["state", "next.cursor", "no"], page, 3).unwrap();
     assert_eq!((frames.len(), facts.rows), (1, 1));
-    assert_eq!(facts.fields, BTreeMap::from([("state".into(), json!("Done")), ("next.cursor".into(), json!("c"))]));
+    assert_eq!(
+        facts.fields,
+        BTreeMap::from([("state".into(), json!("Done")), ("next.cursor".into(), json!("c"))])
+    );
 }
 
 #[test]
@@ -184,13 +205,17 @@ fn says_what_is_wrong_with_a_page() {
         ("nope", "json/not-json", &["nope"]),
         ("", "json/truncated", &["empty"]),
         (" \n", "json/truncated", &["empty"]),
-        (r#"{"error":"x","code":1}"#, "json/rows-missing", &["nothing at `data.items`", "error, code", "rows_missing"]),
+        (
+            r#"{"error":"x","code":1}"#,
+            "json/rows-missing",
+            &["nothing at `data.items`", "error, code", "rows_missing"],
+        ),
         (r#"{"data":{"items":null}}"#, "json/rows-missing", &["null at `data.items`"]),
         (r#"[{"id":1}]"#, "json/rows-missing", &["the document is an array"]),
         (r#"{"data":{"items":{"a":1}}}"#, "json/rows-type", &["found an object"]),
         (r#"{"data":{"items":"x"}}"#, "json/rows-type", &["found a text"]),
-        (r#"{"data":{"items":[1,2]}}"#, "json/row-type", &["row 1 of page 1 is a number"]),
-        (r#"{"data":{"items":[{},[]]}}"#, "json/row-type", &["row 2 of page 1 is an array"]),
+        (r#"{"data":{"items":[1,2]}}"#, "json/row-type", &["row 1 is a number", "page 1"]),
+        (r#"{"data":{"items":[{},[]]}}"#, "json/row-type", &["row 2 is an array"]),
         (r#"{"data":{"items":[{},null]}}"#, "json/row-type", &["is null"]),
         (r#"{"data":{"items":[{},]}}"#, "json/syntax", &["a comma after the last row"]),
         (r#"{"data":{"items":[{}{}]}}"#, "json/syntax", &["one comma"]),
@@ -220,10 +245,18 @@ fn refuses_what_does_not_fit_memory() {
     let limits = FrameLimits { frame_bytes: 100, row_bytes_max: 500 };
     for chunk in [7, 10_000] {
         let mut framer = crate::framer(&read(json!({})), &[], limits).unwrap();
-        error(frames_of(framer.as_mut(), row.as_bytes(), chunk), "memory/row-too-large", &["row 2 of page 1", "500", "`memory:`"]);
+        error(
+            frames_of(framer.as_mut(), row.as_bytes(), chunk),
+            "memory/row-too-large",
+            &["row 2 is larger", "page 1", "500", "`memory:`"],
+        );
     }
     let long = format!(r#"{{"next":"{}","rows":[]}}"#, "x".repeat(70_000));
-    error(frame(&read(json!({ "rows_at": "rows" })), &["next"], long.as_bytes(), 999), "json/value-too-large", &["`next`"]);
+    error(
+        frame(&read(json!({ "rows_at": "rows" })), &["next"], long.as_bytes(), 999),
+        "json/value-too-large",
+        &["`next`"],
+    );
     for (open, close) in [("[", "]"), ("{\"a\":", "1}")] {
         let deep = format!(r#"[{{"a":{}1{}}}]"#, open.repeat(600), close.repeat(600));
         error(frame(&read(json!({})), &[], deep.as_bytes(), 100), "json/depth", &["512"]);
@@ -244,7 +277,11 @@ fn infers_types_from_all_rows_of_a_frame() {
     );
     let array = StructArray::from(batch);
     assert!(holds(&array, 0, &json!({"i":1,"f":1.0,"b":true,"t":"x","l":[],"s":{}})));
-    assert!(holds(&array, 1, &json!({"f":1.5,"l":[[1],null],"s":{"a":{"x":-1000.0}},"new":"\u{1f600}\u{fffd}\n"})));
+    assert!(holds(
+        &array,
+        1,
+        &json!({"f":1.5,"l":[[1],null],"s":{"a":{"x":-1000.0}},"new":"\u{1f600}\u{fffd}\n"})
+    ));
 }
 
 #[test]
@@ -265,10 +302,14 @@ fn declared_columns_win() {
         "id: text, price: decimal(10,2), at: timestamp, raw: text, day: date, small: int32, part: struct<a: float64>, bytes: binary, unseen: int64"
     );
     let column = |name: &str| batch.column_by_name(name).unwrap();
-    let texts = |name: &str| column(name).as_string::<i32>().iter().map(|t| t.map(str::to_owned)).collect::<Vec<_>>();
+    let texts =
+        |name: &str| column(name).as_string::<i32>().iter().map(|t| t.map(str::to_owned)).collect::<Vec<_>>();
     assert_eq!(texts("id"), [Some("17".into()), Some("x".into()), Some("true".into())]);
     assert_eq!(texts("raw"), [Some(r#"{ "k":[1] }"#.into()), Some(r#""s""#.into()), None]);
-    assert_eq!(column("price").as_primitive::<Decimal128Type>().iter().collect::<Vec<_>>(), [Some(1250), Some(1000), None]);
+    assert_eq!(
+        column("price").as_primitive::<Decimal128Type>().iter().collect::<Vec<_>>(),
+        [Some(1250), Some(1000), None]
+    );
     assert_eq!(column("at").as_primitive::<TimestampMicrosecondType>().value(0), 1_704_067_200_000_000);
     assert_eq!(column("bytes").as_binary::<i32>().value(0), [1, 2]);
     assert_eq!(column("unseen").null_count(), 3);
@@ -280,7 +321,11 @@ fn a_value_that_does_not_fit_is_named() {
     let int = r#"{"a":{"i":1}},{"a":{"i":VALUE}}"#;
     let check = |read: &Read, first: &str, second: &str, code: &str, parts: &[&str]| {
         let frame = |text: &str, first_row| Frame {
-            bytes: text.as_bytes().to_vec().into(), rows: 0, page: 3, first_row, header: None,
+            bytes: text.as_bytes().to_vec().into(),
+            rows: 0,
+            page: 3,
+            first_row,
+            header: None,
         };
         let mut decoder = crate::decoder(read).unwrap();
         decode(decoder.as_mut(), &frame(first, 1)).unwrap();
@@ -293,27 +338,57 @@ fn a_value_that_does_not_fit_is_named() {
         check(&plain, &int.replace("VALUE", "2"), &int.replace("VALUE", value), "json/type", parts);
     }
     check(&plain, r#"{"t":"x"}"#, r#"{"t":1}"#, "json/type", &["`t` is text", "`1`", "row 11", "t: text"]);
-    check(&plain, r#"{"l":[{"a":1}]}"#, r#"{"l":[{"a":1},3]}"#, "json/type", &["`l[]` is struct<a: int64>", "`3`", "json"]);
-    check(&plain, r#"{"i":1}"#, &format!(r#"{{"i":"{}"}}"#, "long".repeat(30)), "json/type", &["longlong", "…"]);
+    check(
+        &plain,
+        r#"{"l":[{"a":1}]}"#,
+        r#"{"l":[{"a":1},3]}"#,
+        "json/type",
+        &["`l[]` is struct<a: int64>", "`3`", "json"],
+    );
+    check(
+        &plain,
+        r#"{"i":1}"#,
+        &format!(r#"{{"i":"{}"}}"#, "long".repeat(30)),
+        "json/type",
+        &["longlong", "…"],
+    );
     let declared = read(json!({ "columns": { "d": "decimal(4,2)", "t": "date" }, "other_columns": "fail" }));
     check(&declared, r#"{"d":1}"#, r#"{"d":1.005}"#, "json/type", &["`d` is decimal(4,2)", "1.005"]);
     check(&declared, r#"{"d":1}"#, r#"{"t":"2023-02-29"}"#, "json/type", &["`t` is date", "2023-02-29"]);
     check(&declared, r#"{"d":1}"#, r#"{"d":1,"x":1}"#, "json/undeclared-field", &["`x`", "row 11"]);
+    error(rows(&declared, r#"{"d":1},{"x":1}"#), "json/undeclared-field", &["`x`", "row 12"]);
 }
 
 #[test]
 fn values_without_a_common_type_ask_for_a_declaration() {
     let read = read(json!({}));
-    error(rows(&read, r#"{"a":1},{"a":"x"}"#), "json/type", &["an integer and a text", "`\"x\"`", "row 12", "a: …"]);
+    error(
+        rows(&read, r#"{"a":1},{"a":"x"}"#),
+        "json/type",
+        &["an integer and a text", "`\"x\"`", "row 12", "a: …"],
+    );
     error(rows(&read, r#"{"a":[1,{}]}"#), "json/type", &["`a[]`", "json"]);
     error(rows(&read, r#"{"a":18446744073709551615}"#), "json/type", &["beyond 64 bits", "decimal(38,0)"]);
-    assert_eq!(rows(&read, r#"{"a":18446744073709551615},{"a":0.5}"#).map(|b| spelt(&b)).unwrap(), "a: float64");
+    assert_eq!(
+        rows(&read, r#"{"a":18446744073709551615},{"a":0.5}"#).map(|b| spelt(&b)).unwrap(),
+        "a: float64"
+    );
     let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(100), "]".repeat(100));
     error(rows(&read, &deep), "json/type", &["nested deeper", "json"]);
     // Strict: the kept type stays.
     let known = rows(&read, r#"{"a":1}"#).unwrap().schema();
-    let frame = Frame { bytes: br#"{"a":2},{"a":1.5}"#.to_vec().into(), rows: 2, page: 1, first_row: 1, header: None };
-    error(crate::decoder(&read).unwrap().infer(&frame, Some(&known)), "json/type", &["int64 so far", "row 2"]);
+    let frame = Frame {
+        bytes: br#"{"a":2},{"a":1.5}"#.to_vec().into(),
+        rows: 2,
+        page: 1,
+        first_row: 1,
+        header: None,
+    };
+    error(
+        crate::decoder(&read).unwrap().infer(&frame, Some(&known)),
+        "json/type",
+        &["int64 so far", "row 2"],
+    );
 }
 
 #[test]
@@ -340,13 +415,21 @@ fn broken_rows_are_errors_with_their_place() {
         (r#"{"a":1]"#, "comma or `}`"),
     ] {
         for read in [read(json!({})), read(json!({ "columns": { "a": "json" } }))] {
-            error(rows(&read, &format!(r#"{{"b":1}},{row}"#)), "json/syntax", &[part, "byte", "row 12, page 3"]);
+            error(
+                rows(&read, &format!(r#"{{"b":1}},{row}"#)),
+                "json/syntax",
+                &[part, "byte", "row 12, page 3"],
+            );
         }
     }
     let mut bytes = br#"{"a":"good"},{"a":"bad "#.to_vec();
     bytes.extend(b"\xff\"}");
     let frame = Frame { bytes: bytes.into(), rows: 2, page: 1, first_row: 1, header: None };
-    error(decode(crate::decoder(&read(json!({}))).unwrap().as_mut(), &frame), "json/syntax", &["UTF-8", "row 2"]);
+    error(
+        decode(crate::decoder(&read(json!({}))).unwrap().as_mut(), &frame),
+        "json/syntax",
+        &["UTF-8", "row 2"],
+    );
 }
 
 #[test]
@@ -374,8 +457,15 @@ fn lines_are_rows() {
 #[test]
 fn the_schema_grows_only_where_it_is_new() {
     let mut decoder = crate::decoder(&read(json!({}))).unwrap();
-    let frame = |text: &str| Frame { bytes: text.as_bytes().to_vec().into(), rows: 1, page: 1, first_row: 1, header: None };
-    let mut schema_after = |text: &str| -> Result<SchemaRef> { Ok(decode(decoder.as_mut(), &frame(text))?.schema()) };
+    let frame = |text: &str| Frame {
+        bytes: text.as_bytes().to_vec().into(),
+        rows: 1,
+        page: 1,
+        first_row: 1,
+        header: None,
+    };
+    let mut schema_after =
+        |text: &str| -> Result<SchemaRef> { Ok(decode(decoder.as_mut(), &frame(text))?.schema()) };
     let spelt = |schema: SchemaRef| StoredSchema::from_arrow(&schema).0;
     let first = spelt(schema_after(r#"{"b":1,"a":null,"s":[{"x":null}]}"#).unwrap());
     assert_eq!(first, [("b".to_owned(), "int64".to_owned())]);
@@ -425,7 +515,9 @@ fn documents() -> impl Strategy<Value = (Vec<Value>, String)> {
         let mut document = serde_json::Map::new();
         let data = json!({ "skip": [[], {"]": "}\\\""}], "items": rows, "count": 2 });
         let meta = json!({ "next": "c\u{e9}\\", "page": { "n": 1 } });
-        for (name, part) in if after { [("data", data), ("meta", meta)] } else { [("meta", meta), ("data", data)] } {
+        for (name, part) in
+            if after { [("data", data), ("meta", meta)] } else { [("meta", meta), ("data", data)] }
+        {
             document.insert(name.to_owned(), part);
         }
         let document = Value::Object(document);

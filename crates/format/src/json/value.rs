@@ -15,8 +15,8 @@ const DIGITS_U64: usize = 19;
 
 /// Powers of ten that are exact doubles.
 const POWERS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
-    1e21, 1e22,
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
 ];
 
 /// A place in the bytes of a frame.
@@ -69,12 +69,14 @@ impl Number<'_> {
     /// The nearest double; `None` beyond the largest.
     #[inline]
     pub(crate) fn to_f64(self) -> Option<f64> {
-        if !self.exponent && self.digits <= DIGITS_U64 && self.mantissa <= MANTISSA_EXACT {
-            if let Some(power) = POWERS.get(self.fraction) {
-                // Both sides are exact, so the one division rounds correctly.
-                let value = self.mantissa as f64 / power;
-                return Some(if self.negative { -value } else { value });
-            }
+        if !self.exponent
+            && self.digits <= DIGITS_U64
+            && self.mantissa <= MANTISSA_EXACT
+            && let Some(power) = POWERS.get(self.fraction)
+        {
+            // Both sides are exact, so the one division rounds correctly.
+            let value = self.mantissa as f64 / power;
+            return Some(if self.negative { -value } else { value });
         }
         scalar::parse_f64(self.text)
     }
@@ -125,11 +127,16 @@ impl<'a> Cursor<'a> {
 
     /// Passes over `word` (`true`, `false`, `null`), whose first byte was seen.
     #[inline]
-    pub(crate) fn word(&mut self, word: &'static [u8]) -> Parsed {
-        if self.rest().starts_with(word) {
-            self.at += word.len();
+    pub(crate) fn word<const LENGTH: usize>(&mut self, word: &'static [u8; LENGTH]) -> Parsed {
+        if self.rest().first_chunk::<LENGTH>() == Some(word) {
+            self.at += LENGTH;
             return Ok(());
         }
+        self.not_word(word)
+    }
+
+    #[cold]
+    fn not_word(&self, word: &[u8]) -> Parsed {
         if word.starts_with(self.rest()) {
             return fault(self.bytes.len(), What::End);
         }

@@ -299,8 +299,12 @@ impl<'t> Walk<'t> {
         let byte = bytes[at];
         if byte == b'[' || (byte == b'{' && self.state.levels.is_empty()) {
             if self.state.rows == RowsFound::Yes {
-                return Err(Error::new(ErrorKind::Content, "json/rows-twice", "the rows' field stands in the document twice")
-                    .hint("ask the sender which of them is meant; JSON names must be unique"));
+                return Err(Error::new(
+                    ErrorKind::Content,
+                    "json/rows-twice",
+                    "the rows' field stands in the document twice",
+                )
+                .hint("ask the sender which of them is meant; JSON names must be unique"));
             }
             self.state.rows = RowsFound::Yes;
             self.state.phase = Phase::Rows;
@@ -313,8 +317,12 @@ impl<'t> Walk<'t> {
             _ => "a number",
         };
         let shown = printable(&bytes[at..], 60);
-        Err(Error::new(ErrorKind::Content, "json/rows-type", format!("expected an array of rows, found {found}: `{shown}`"))
-            .hint("point `rows_at` at the array that holds the rows"))
+        Err(Error::new(
+            ErrorKind::Content,
+            "json/rows-type",
+            format!("expected an array of rows, found {found}: `{shown}`"),
+        )
+        .hint("point `rows_at` at the array that holds the rows"))
     }
 
     /// A value ended before `at`.
@@ -325,8 +333,12 @@ impl<'t> Walk<'t> {
             let Some(capture) = self.state.captures.pop() else { break };
             let text = &self.state.captured[capture.from..];
             let value = serde_json::from_slice(text).map_err(|cause| {
-                Error::new(ErrorKind::Format, "json/syntax", format!("the value at `{}` is not JSON: {cause}", capture.path))
-                    .hint("ask the sender to send valid JSON (RFC 8259)")
+                Error::new(
+                    ErrorKind::Format,
+                    "json/syntax",
+                    format!("the value at `{}` is not JSON: {cause}", capture.path),
+                )
+                .hint("ask the sender to send valid JSON (RFC 8259)")
             })?;
             self.state.fields.insert(capture.path, value);
         }
@@ -340,7 +352,9 @@ impl<'t> Walk<'t> {
         let new = bytes.get(self.state.capture_from..end).unwrap_or_default();
         if self.state.captured.len() + new.len() > CAPTURE_BYTES_MAX {
             let message = format!("the value at `{}` that paging needs is larger than 64 KiB", capture.path);
-            return Err(Error::new(ErrorKind::Content, "json/value-too-large", message).hint("check the path"));
+            return Err(
+                Error::new(ErrorKind::Content, "json/value-too-large", message).hint("check the path")
+            );
         }
         self.state.captured.extend_from_slice(new);
         self.state.capture_from = end;
@@ -423,7 +437,9 @@ impl<'t> Walk<'t> {
         if cursor.skip_value().is_err() || !cursor.is_at_end() {
             return if self.state.levels.is_empty() { Ok(false) } else { Err(self.broken(bytes, at)) };
         }
-        if self.state.node.is_some_and(|node| self.targets.node(node).rows) && self.state.rows == RowsFound::No {
+        if self.state.node.is_some_and(|node| self.targets.node(node).rows)
+            && self.state.rows == RowsFound::No
+        {
             self.state.rows = RowsFound::Null;
         }
         self.value_done(bytes, at)?;
@@ -475,14 +491,18 @@ impl<'t> Walk<'t> {
     #[cold]
     fn broken(&self, bytes: &[u8], at: usize) -> Error {
         let shown = printable(bytes.get(at..).unwrap_or_default(), 20);
-        let message = format!("the page is not JSON: unexpected `{shown}` at byte {}", self.state.before + at);
-        Error::new(ErrorKind::Format, "json/syntax", message).hint("ask the sender to send valid JSON (RFC 8259)")
+        let message =
+            format!("the page is not JSON: unexpected `{shown}` at byte {}", self.state.before + at);
+        Error::new(ErrorKind::Format, "json/syntax", message)
+            .hint("ask the sender to send valid JSON (RFC 8259)")
     }
 
     #[cold]
     fn trailing(&self, bytes: &[u8], at: usize) -> Error {
         let shown = printable(&bytes[at..], 20);
-        let message = format!("the page goes on after its JSON document: `{shown}` at byte {}", self.state.before + at);
-        Error::new(ErrorKind::Format, "json/trailing", message).hint("use `format: ndjson` for one object a line")
+        let message =
+            format!("the page goes on after its JSON document: `{shown}` at byte {}", self.state.before + at);
+        Error::new(ErrorKind::Format, "json/trailing", message)
+            .hint("use `format: ndjson` for one object a line")
     }
 }
