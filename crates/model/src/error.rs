@@ -142,13 +142,30 @@ impl Error {
     /// A file operation that failed, with the remedy that its cause suggests.
     pub fn storage(doing: &str, path: &std::path::Path, cause: &std::io::Error) -> Self {
         let hint = match cause.kind() {
-            std::io::ErrorKind::PermissionDenied => Some("give this user the right to it, or choose another path"),
-            std::io::ErrorKind::StorageFull => Some("free some space; the next run goes on with what is recorded"),
+            std::io::ErrorKind::PermissionDenied => {
+                Some("give this user the right to it, or choose another path")
+            }
+            std::io::ErrorKind::StorageFull => {
+                Some("free some space; the next run goes on with what is recorded")
+            }
             std::io::ErrorKind::NotFound => Some("check the path"),
+            std::io::ErrorKind::FileTooLarge => {
+                Some("raise this user's limit on file sizes (`ulimit -f`), or set a smaller `file_size`")
+            }
+            std::io::ErrorKind::QuotaExceeded => {
+                Some("free some space or raise the quota; the next run goes on with what is recorded")
+            }
+            std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
+                Some("a file stands where a folder is needed: move it away, or choose another path")
+            }
+            std::io::ErrorKind::IsADirectory => {
+                Some("a folder stands where a file is needed: move it away, or choose another path")
+            }
             std::io::ErrorKind::ReadOnlyFilesystem => Some("choose a path that can be written"),
             _ => None,
         };
-        let error = Self::new(ErrorKind::Storage, "storage/io", format!("{doing} {}: {cause}", path.display()));
+        let error =
+            Self::new(ErrorKind::Storage, "storage/io", format!("{doing} {}: {cause}", path.display()));
         match hint {
             Some(hint) => error.hint(hint),
             None => error,
