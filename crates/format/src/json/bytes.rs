@@ -19,11 +19,13 @@ pub(crate) struct ByteRuns {
     end: usize,
     /// What the last batch used, and most likely the next one will.
     expected: usize,
+    /// Where escapes are resolved.
+    plain: Vec<u8>,
 }
 
 impl Default for ByteRuns {
     fn default() -> Self {
-        Self { offsets: vec![0], bytes: Vec::new(), end: 0, expected: 0 }
+        Self { offsets: vec![0], bytes: Vec::new(), end: 0, expected: 0, plain: Vec::new() }
     }
 }
 
@@ -83,7 +85,7 @@ impl ByteRuns {
     }
 
     /// Reads a string with escapes, or one near the frame's end.
-    #[cold]
+    #[inline(never)]
     fn read_slowly(&mut self, cursor: &mut Cursor<'_>) -> Parsed {
         let at = cursor.at + 1;
         let text = cursor.string()?;
@@ -91,10 +93,12 @@ impl ByteRuns {
             self.push(text.raw);
             return Ok(());
         }
-        let mut plain = Vec::with_capacity(text.raw.len());
-        unescape(text.raw, at, &mut plain)?;
+        let mut plain = std::mem::take(&mut self.plain);
+        plain.clear();
+        let resolved = unescape(text.raw, at, &mut plain);
         self.push(&plain);
-        Ok(())
+        self.plain = plain;
+        resolved
     }
 
     /// Makes sure that a lane and `more` bytes fit behind the used ones.
