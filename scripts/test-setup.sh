@@ -6,6 +6,6 @@ cd "$(dirname "$0")/.."
 
 folder=$(scripts/venv.sh venv tests/requirements.txt)
 "$folder/bin/python" - <<'PYTHON'
-import cramjam, duckdb, fastavro, pyarrow.dataset, pyarrow.parquet, zstandard
+import backports.zstd, cramjam, duckdb, fastavro, pyarrow.dataset, pyarrow.parquet
 print(f"test readers: pyarrow {pyarrow.__version__}, duckdb {duckdb.__version__}, fastavro {fastavro.__version__}")
 PYTHON

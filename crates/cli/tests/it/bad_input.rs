@@ -49,6 +49,7 @@ fn a_wrong_flow_file_names_line_and_nearest_key() {
         &text.replace("rows_at: data.items\n    convert", "rows_att: data.items\n    convert"),
     );
     let finished = scene.run("2024-03-01", &[]);
+    assert_eq!(finished.code, Some(2), "{finished}");
     assert_refused(&finished, &["flow.yaml:", "rows_att", "rows_at"]);
     assert_nothing_published(&scene);
     assert!(scene.oracle.ledger().is_empty(), "nothing is asked before the flow is right");
@@ -121,7 +122,7 @@ fn html_instead_of_json_is_told() {
 
 #[test]
 fn a_body_cut_short_is_not_a_short_result() {
-    check_fault(FaultKind::Cut, &["sites/2/events"]);
+    check_fault(FaultKind::Cut, &["id=2", "cut short", "sites/2/events"]);
 }
 
 #[test]
@@ -131,7 +132,7 @@ fn a_page_without_the_rows_path_is_no_empty_page() {
 
 #[test]
 fn json_that_breaks_inside_is_told() {
-    check_fault(FaultKind::Garbage, &["sites/2/events"]);
+    check_fault(FaultKind::Garbage, &["id=2", "page 2", "oops"]);
 }
 
 #[test]
@@ -217,7 +218,9 @@ fn a_corrupt_ledger_is_refused_and_left_alone() {
     let nonsense = "this is no database ".repeat(500);
     std::fs::write(&ledger, &nonsense).expect("the ledger can be overwritten");
     let before = lake::visible(&scene.lake());
-    assert_refused(&scene.run("2024-03-01", &[]), &["ledger"]);
+    let refused = scene.run("2024-03-01", &[]);
+    assert_eq!(refused.code, Some(4), "{refused}");
+    assert_refused(&refused, &["ledger"]);
     assert_eq!(std::fs::read_to_string(&ledger).expect("it is still there"), nonsense);
     assert_eq!(lake::visible(&scene.lake()), before);
 }
@@ -243,6 +246,7 @@ fn a_second_run_at_the_same_time_is_refused() {
     // Its first request tells that it holds the lease.
     wait_until("the first run has asked for the sites", || scene.oracle.asked() == 1);
     let refused = scene.start("2024-03-01", &[]).wait_within(Duration::from_secs(60));
+    assert_eq!(refused.code, Some(3), "{refused}");
     assert_refused(&refused, &["two_stage", &first.id().to_string()]);
     drop(first);
     scene.oracle.heal();

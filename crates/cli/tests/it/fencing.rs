@@ -5,7 +5,11 @@ use std::time::Duration;
 use dil_testkit::oracle::Settings;
 use dil_testkit::process::Signal;
 
+use crate::lake;
 use crate::scene::{Scene, run_arguments, wait_until};
+
+/// The exit code of a run whose flow another run took over.
+const LOST: i32 = 5;
 
 /// Stops a run after `requests`, lets a second one take over and finish, and wakes the first.
 fn check(requests: u64, options: &[&str]) {
@@ -25,6 +29,14 @@ fn check(requests: u64, options: &[&str]) {
         if second.code == Some(0) {
             break;
         }
+        if second.stderr.contains("state/busy") {
+            // It was stopped inside a transaction, and SQLite's lock is held by a process that sleeps: safe, but nobody can take
+            // over before it goes on. Let it, and stop it a little later.
+            first.signal(Signal::CONT);
+            std::thread::sleep(Duration::from_millis(5));
+            first.signal(Signal::STOP);
+            continue;
+        }
         assert!(second.stderr.contains("lease"), "{second}");
         refusals += 1;
         assert!(refusals < 1000, "the lease never ends\n{second}");
@@ -39,7 +51,8 @@ fn check(requests: u64, options: &[&str]) {
         "after {requests} requests: it should see that it lost\n{first}"
     );
     assert!(first.stderr.contains("lease/lost"), "after {requests} requests\n{first}");
-    scene.assert_exactly_once("2024-03-01");
+    // What it staged after it woke may still lie there, seen by no reader; the next run clears it away.
+    assert_eq!(lake::ids(&scene.lake()), scene.oracle.ids_between("2024-01-01", "2024-03-01"));
     scene.run("2024-03-01", &[]).succeeded();
     scene.assert_exactly_once("2024-03-01");
 }

@@ -41,9 +41,11 @@ fn duckdb_reads_all_files_together() {
     let script = r#"
 import json, sys
 import duckdb
-rows = duckdb.sql(f"""
+# Whole rows first: DuckDB 2.0.0 fails on a member that only some of the files have when it is asked for alone.
+duckdb.sql(f"create table rows as from read_parquet('{sys.argv[1]}/*.parquet', union_by_name = true)")
+rows = duckdb.sql("""
     select id, empty_first, late, device.os, device.screen.width, device.screen.height, list[1].a, list[1].b
-    from read_parquet('{sys.argv[1]}/*.parquet', union_by_name = true) order by id
+    from rows order by id
 """).fetchall()
 print(json.dumps(rows))
 "#;

@@ -41,7 +41,7 @@ impl Event {
             "site_id": self.site,
             "at": self.at.to_string(),
             "kind": random.pick(&["view", "click", "order"]),
-            "amount": Value::from(f64::from(u32::try_from(random.below(100_000)).unwrap_or(0)) / 100.0 + 0.001),
+            "amount": Value::from(f64::from(u32::try_from(random.below(100_000)).unwrap_or(0)) / 100.0),
             "device": { "os": random.pick(&["linux", "ios", "android"]), "version": 1 + random.below(20) },
             "tags": [random.pick(&["a", "b"]), "all"],
             "note": note,
