@@ -16,6 +16,7 @@ use dil_model::{Error, ErrorKind, Result};
 
 use super::dialect::Marks;
 use super::index::Index;
+use super::parse;
 use crate::scalar;
 
 /// Which texts mean null.
@@ -136,22 +137,31 @@ impl Column {
             Fields { reading, bytes, index, column, nulls: &mut self.nulls, scratch: &mut self.scratch };
         match &mut self.values {
             Values::Null => fields.all_null()?,
-            Values::Bool(out) => fields.parse_into(out, scalar::parse_bool)?,
+            Values::Bool(out) => {
+                fields.parse_into(out, parse::truth, scalar::parse_bool)?;
+            }
             Values::Int32(out) => {
-                fields.parse_into(out, |text| scalar::parse_i64(text).and_then(|v| i32::try_from(v).ok()))?;
+                let narrow = |value: i64| i32::try_from(value).ok();
+                let common = |text: &[u8], start, end| parse::int(text, start, end).and_then(narrow);
+                fields.parse_into(out, common, |text| scalar::parse_i64(text).and_then(narrow))?;
             }
-            Values::Int64(out) => fields.parse_into(out, scalar::parse_i64)?,
-            #[expect(clippy::cast_possible_truncation, reason = "the column is declared to be that narrow")]
+            Values::Int64(out) => fields.parse_into(out, parse::int, scalar::parse_i64)?,
             Values::Float32(out) => {
-                fields.parse_into(out, |text| scalar::parse_f64(text).map(|v| v as f32))?
+                // The column is declared to be that narrow.
+                let narrow = |value: f64| value as f32;
+                let common = |text: &[u8], start, end| parse::float(text, start, end).map(narrow);
+                fields.parse_into(out, common, |text| scalar::parse_f64(text).map(narrow))?;
             }
-            Values::Float64(out) => fields.parse_into(out, scalar::parse_f64)?,
-            Values::Date(out) => fields.parse_into(out, scalar::parse_date)?,
-            Values::Timestamp(out) => fields.parse_into(out, scalar::parse_timestamp)?,
-            Values::LocalTimestamp(out) => fields.parse_into(out, scalar::parse_local_timestamp)?,
+            Values::Float64(out) => fields.parse_into(out, parse::float, scalar::parse_f64)?,
+            Values::Date(out) => fields.parse_into(out, parse::date, scalar::parse_date)?,
+            Values::Timestamp(out) => fields.parse_into(out, parse::timestamp, scalar::parse_timestamp)?,
+            Values::LocalTimestamp(out) => {
+                fields.parse_into(out, parse::local_timestamp, scalar::parse_local_timestamp)?;
+            }
             Values::Decimal(out, precision, scale) => {
                 let (precision, scale) = (*precision, *scale);
-                fields.parse_into(out, |text| scalar::parse_decimal(text, precision, scale))?;
+                let common = |text: &[u8], start, end| parse::decimal(text, start, end, precision, scale);
+                fields.parse_into(out, common, |text| scalar::parse_decimal(text, precision, scale))?;
             }
             Values::Text(out) | Values::Binary(out) => fields.copy_into(out)?,
         }
@@ -273,11 +283,13 @@ impl Fields<'_> {
         }
     }
 
+    /// `common` reads what is spelt as most values are; `any` reads every value.
     #[inline(always)]
     fn parse_into<T: Copy + Default>(
         &mut self,
         out: &mut Vec<T>,
-        parse: impl Fn(&[u8]) -> Option<T>,
+        common: impl Fn(&[u8], usize, usize) -> Option<T>,
+        any: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<(), Refused> {
         out.reserve(self.index.rows());
         // A word that means null may look like a value (`-1`), so it is looked for first.
@@ -285,11 +297,11 @@ impl Fields<'_> {
         for (start, end) in self.index.column(self.column) {
             let field = &self.bytes[start..end];
             if !(words && self.reading.nulls.is_word(field))
-                && let Some(value) = parse(field)
+                && let Some(value) = common(self.bytes, start, end)
             {
                 out.push(value);
             } else {
-                let value = parse_rare(self.reading, field, self.scratch, &parse);
+                let value = parse_rare(self.reading, field, self.scratch, &any);
                 let row = out.len();
                 match value {
                     Ok(Some(value)) => out.push(value),
@@ -326,7 +338,7 @@ impl Fields<'_> {
     }
 }
 
-/// A field that is null, quoted or wrong.
+/// A field that is null, quoted, spelt in a rare way or wrong.
 #[cold]
 #[inline(never)]
 fn parse_rare<T>(
@@ -347,13 +359,13 @@ fn parse_rare<T>(
     if field.is_empty() || reading.nulls.is_word(field) {
         return Ok(None);
     }
-    Err(field.to_vec())
+    parse(field).map(Some).ok_or_else(|| field.to_vec())
 }
 
 /// Appends `bytes[start..end]`; a copy of fixed length, cut afterwards, is much faster for what is short.
 #[inline(always)]
 fn append_short(out: &mut Vec<u8>, bytes: &[u8], start: usize, end: usize) {
-    const SHORT: usize = 16;
+    const SHORT: usize = 32;
     match bytes[start..].first_chunk::<SHORT>() {
         Some(chunk) if end - start <= SHORT => {
             let len = out.len() + (end - start);

@@ -18,6 +18,7 @@ mod dialect;
 mod frame;
 mod index;
 mod infer;
+mod parse;
 #[cfg(test)]
 mod tests;
 

@@ -22,7 +22,7 @@ const GROUP_ROWS_MAX: usize = 1 << 20;
 
 /// A dictionary above this is given up. What has so many different values gains little from one, and pays for the
 /// attempt with every value up to there.
-const DICTIONARY_BYTES_MAX: usize = 256 << 10;
+const DICTIONARY_BYTES_MAX: usize = 128 << 10;
 
 /// Compressed at once; readers skip by page.
 const PAGE_BYTES: usize = 1 << 20;
