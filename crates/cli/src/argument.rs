@@ -1,0 +1,318 @@
+//! The command line as types; their doc comments are its help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+
+use crate::exit::Exit;
+
+/// Moves data between APIs and files: stages, units with watermarks, every row exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "dil", version, max_term_width = 100, after_help = after_help(), subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+fn after_help() -> String {
+    format!(
+        "{}\n\nEnvironment:\n  DIL_STATE          the folder of the ledger, as --state\n  DIL_SECRET_<NAME>  \
+         the text of ${{secret:NAME}}\n  DIL_SECRETS        a folder with one file a secret, named after it\n  \
+         DIL_LOG            log lines of dil itself on stderr: error, warn, info, debug, trace\n  \
+         NO_COLOR           no colours",
+        Exit::help()
+    )
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// The folder of the ledger: what is recorded, for all flows that use it
+    #[arg(long, global = true, env = "DIL_STATE", hide_env = true, value_name = "DIR", default_value_os_t = dil_engine::default_state_dir(), help_heading = "Everywhere")]
+    pub(crate) state: PathBuf,
+
+    /// How a run tells what happens: `auto` draws progress on a terminal and prints lines of text elsewhere
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "auto",
+        hide_possible_values = false,
+        help_heading = "Everywhere"
+    )]
+    pub(crate) log_format: LogFormat,
+
+    /// Whether to use colours
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = false,
+        help_heading = "Everywhere"
+    )]
+    pub(crate) color: ColorChoice,
+}
+
+/// How a run tells what happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+/// Whether to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+/// How a list is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Listing {
+    Table,
+    Json,
+    Csv,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Writes a small commented flow to start from
+    Init {
+        /// The file to write; never overwritten
+        #[arg(value_name = "PATH", default_value = "flow.yaml")]
+        path: PathBuf,
+    },
+    /// Tells every mistake in a flow file, with its place
+    Check(FlowFile),
+    /// Shows which units would run and why, without running them
+    Plan(PlanArguments),
+    /// Reads the first rows of a stage and shows them with their schema; writes nothing
+    Preview(PreviewArguments),
+    /// Runs a flow, or goes on with its interrupted run
+    Run(RunArguments),
+    /// Goes on with an interrupted run; an error if there is none
+    Resume(ResumeArguments),
+    /// Lists runs, newest first
+    Runs(RunsArguments),
+    /// Lists work units: what is recorded of each, and what failed
+    Units(UnitsArguments),
+    /// Shows what is recorded of stages, or forgets it
+    #[command(subcommand)]
+    State(StateCommand),
+    /// Prints the JSON Schema of flow files, for editors
+    Schema,
+    /// Shows dil at work on a bundled sample service, offline
+    Demo(DemoArguments),
+    /// Prints the completions of a shell
+    Completions { shell: clap_complete::Shell },
+    /// Runs units for another dil process, over stdin and stdout
+    #[command(hide = true)]
+    Work,
+}
+
+/// A flow file and the values given to it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FlowFile {
+    /// The flow file
+    #[arg(value_name = "FLOW", default_value = "flow.yaml")]
+    pub(crate) path: PathBuf,
+
+    /// Gives a variable of the flow a value; may come several times
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) vars: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    #[command(flatten)]
+    pub(crate) flow: FlowFile,
+    #[command(flatten)]
+    pub(crate) how: HowToRun,
+
+    /// Abandons an interrupted run and starts a new one; what is recorded stays
+    #[arg(long)]
+    pub(crate) fresh: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArguments {
+    #[command(flatten)]
+    pub(crate) flow: FlowFile,
+    #[command(flatten)]
+    pub(crate) how: HowToRun,
+}
+
+/// What `run` and `resume` share.
+#[derive(Debug, Args)]
+pub(crate) struct HowToRun {
+    /// Runs units in so many worker processes; 0 runs them in this one
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=256))]
+    pub(crate) workers: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    #[command(flatten)]
+    pub(crate) flow: FlowFile,
+
+    /// Plans for another moment: a date, or a date and time with zone offset
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub(crate) as_of: Option<Timestamp>,
+
+    /// The most units to show of a stage
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub(crate) units: usize,
+
+    /// Prints the plan as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PreviewArguments {
+    #[command(flatten)]
+    pub(crate) flow: FlowFile,
+
+    /// The stage; the last one to run if none is named
+    #[arg(value_name = "STAGE")]
+    pub(crate) stage: Option<String>,
+
+    /// How many rows to show
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = rows)]
+    pub(crate) rows: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunsArguments {
+    /// Only runs of this flow: its name, or its file
+    #[arg(value_name = "FLOW")]
+    pub(crate) flow: Option<String>,
+
+    /// The most runs to list
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: u32,
+
+    /// How to print them
+    #[arg(long, default_value = "table")]
+    pub(crate) format: Listing,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UnitsArguments {
+    /// Only units of this flow: its name, or its file
+    #[arg(value_name = "FLOW")]
+    pub(crate) flow: Option<String>,
+
+    /// Only units of this stage
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) stage: Option<String>,
+
+    /// Only units whose last try stands like this
+    #[arg(long, value_name = "STATUS")]
+    pub(crate) status: Option<UnitStatus>,
+
+    /// The most units to list
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u32>,
+
+    /// How to print them
+    #[arg(long, default_value = "table")]
+    pub(crate) format: Listing,
+}
+
+/// How a unit's last try stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UnitStatus {
+    Done,
+    Failed,
+    Running,
+    Staged,
+}
+
+impl UnitStatus {
+    /// The word that the ledger uses.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Running => "running",
+            Self::Staged => "staged",
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateCommand {
+    /// Shows how far each stage is recorded, and its schema
+    Show {
+        /// Only stages of this flow: its name, or its file
+        #[arg(value_name = "FLOW")]
+        flow: Option<String>,
+
+        /// How to print them
+        #[arg(long, default_value = "table")]
+        format: Listing,
+    },
+    /// Forgets a stage's units, watermarks and schema, so that the next run reads everything again
+    Reset {
+        /// The flow: its name, or its file
+        #[arg(value_name = "FLOW")]
+        flow: String,
+
+        /// The stage
+        #[arg(value_name = "STAGE")]
+        stage: String,
+
+        /// Only tells what would be forgotten
+        #[arg(long)]
+        dry_run: bool,
+
+        /// Does not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// The folder to work in; made anew each time
+    #[arg(value_name = "DIR", default_value = "demo")]
+    pub(crate) folder: PathBuf,
+
+    /// Only serves the sample service of an earlier demo, until Ctrl-C
+    #[arg(long)]
+    pub(crate) serve: bool,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
+fn instant(text: &str) -> Result<Timestamp, String> {
+    let date = |text: &str| -> Option<Timestamp> {
+        let date: jiff::civil::Date = text.parse().ok()?;
+        date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    };
+    text.parse()
+        .ok()
+        .or_else(|| date(text))
+        .ok_or_else(|| "write a date (2026-01-31) or a date and time (2026-01-31T06:00:00Z)".to_owned())
+}
+
+/// Rows that a preview may hold in memory at once.
+const ROWS_MAX: usize = 10_000;
+
+fn rows(text: &str) -> Result<usize, String> {
+    let rows = text.parse().ok().filter(|rows| (1..=ROWS_MAX).contains(rows));
+    rows.ok_or_else(|| format!("write a number from 1 to {ROWS_MAX}"))
+}
