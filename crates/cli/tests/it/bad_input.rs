@@ -14,9 +14,12 @@ use crate::scene::{Scene, TwoStage, wait_until};
 fn assert_refused(finished: &Finished, told: &[&str]) {
     assert!(finished.code.is_some_and(|code| code != 0), "it should have failed\n{finished}");
     assert!(!finished.stderr.contains("panicked"), "{finished}");
-    for text in told.iter().chain(&["hint:"]) {
+    for text in told {
         assert!(finished.stderr.contains(text), "stderr should tell `{text}`\n{finished}");
     }
+    // Each error is a paragraph of its own, and each has a remedy of its own.
+    let mut errors = finished.stderr.split("\n\n").filter(|paragraph| paragraph.contains("error["));
+    assert!(errors.all(|error| error.contains("hint:")), "an error without a remedy\n{finished}");
 }
 
 #[track_caller]
