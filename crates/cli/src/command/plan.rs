@@ -35,7 +35,11 @@ fn shown(paint: Paint, plan: &PlanReport, units_max: usize) -> String {
 }
 
 fn stage_shown(paint: Paint, plan: &StagePlan, units_max: usize) -> String {
-    let mut head = format!("{} to run", counted(plan.units_total, "unit"));
+    let mut head = match (plan.units_total, &plan.note) {
+        // The note tells what hangs on rows that may be other ones by then.
+        (0, Some(_)) => "no unit to run, as far as is known".to_owned(),
+        (units, _) => format!("{} to run", counted(units, "unit")),
+    };
     for (why, number) in &plan.skipped {
         head.push_str(&format!(", {} skipped: {}", count(*number), harmless(why)));
     }

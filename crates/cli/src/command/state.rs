@@ -103,13 +103,18 @@ fn reset(
         };
         return Err(usage("state/no-stage", message).hint(hint).into());
     }
+    if asked == Asked::Ask && !std::io::stdin().is_terminal() {
+        let message = format!("forgetting stage `{stage}` wants a yes, and there is no terminal to ask on");
+        let hint = "add --yes, or --dry-run to only see what would be forgotten";
+        return Err(usage("state/unsure", message).hint(hint).into());
+    }
     let would = ledger.reset(&flow, stage, true)?;
     terminal.print(&format!("before\n{}\n", table(terminal.out, &before)))?;
     if asked == Asked::OnlyTell {
         terminal.print(&format!("would forget {}; nothing was changed\n", forgotten(&would)))?;
         return Ok(Exit::Success);
     }
-    if asked == Asked::Ask && !sure(terminal, stage, &would)? {
+    if asked == Asked::Ask && !sure(terminal, &would) {
         terminal.print("nothing was changed\n")?;
         return Ok(Exit::Success);
     }
@@ -143,16 +148,9 @@ fn forgotten(report: &ResetReport) -> String {
     )
 }
 
-fn sure(terminal: &Terminal, stage: &str, would: &ResetReport) -> Result<bool, Failure> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        let message = format!("forgetting stage `{stage}` wants a yes, and there is no terminal to ask on");
-        return Err(usage("state/unsure", message)
-            .hint("add --yes, or --dry-run to only see what would go")
-            .into());
-    }
+fn sure(terminal: &Terminal, would: &ResetReport) -> bool {
     terminal.tell(&format!("forget {}? [y/N] ", forgotten(would)));
     let mut answer = String::new();
-    let read = stdin.lock().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }

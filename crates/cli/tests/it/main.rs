@@ -3,6 +3,8 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test's helper fails the test")]
 
 mod bad_input;
+mod cli;
+mod demo;
 mod fencing;
 mod full_disk;
 mod kill_sweep;
