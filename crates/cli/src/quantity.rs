@@ -53,6 +53,14 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
+/// A length of time that is a guess: whole seconds, at least one.
+pub(crate) fn roughly(left: Duration) -> String {
+    match left.as_secs().max(1) {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds => duration(Duration::from_secs(seconds)),
+    }
+}
+
 /// So many bytes in that time, per second; nothing for no time.
 pub(crate) fn rate(number: u64, elapsed: Duration) -> String {
     if elapsed.is_zero() {

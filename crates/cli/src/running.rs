@@ -55,7 +55,7 @@ async fn listen(stop: Stop, follower: Arc<dyn Follower>) {
     let mut next = async || tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} };
     next().await;
     stop.request();
-    follower.note("stopping: running units end where they are; again to stop at once");
+    follower.stopping("stopping: units under way end where they are; Ctrl-C again stops at once");
     next().await;
     follower.end();
     std::process::exit(i32::from(Exit::Stopped.code()));

@@ -9,8 +9,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::follower::Follower;
 use super::meter::Meter;
 use crate::diagnostic;
-use crate::quantity::{count, counted, duration, rate};
-use crate::terminal::{Paint, harmless};
+use crate::quantity::{count, counted, rate, roughly};
+use crate::terminal::{Paint, Terminal, harmless};
 
 /// More would only flicker, and cost.
 const DRAWS_PER_SECOND: u8 = 10;
@@ -26,6 +26,7 @@ const WARNINGS_TOLD: u64 = 20;
 
 /// The lines.
 pub(crate) struct Bars {
+    terminal: Terminal,
     paint: Paint,
     lines: MultiProgress,
     stages: Mutex<Stages>,
@@ -45,9 +46,10 @@ struct StageLine {
 }
 
 impl Bars {
-    pub(crate) fn new(paint: Paint) -> Self {
+    pub(crate) fn new(terminal: Terminal) -> Self {
         let target = ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND);
-        Self { paint, lines: MultiProgress::with_draw_target(target), stages: Mutex::default() }
+        let lines = MultiProgress::with_draw_target(target);
+        Self { terminal, paint: terminal.err, lines, stages: Mutex::default() }
     }
 
     fn stages(&self) -> MutexGuard<'_, Stages> {
@@ -63,7 +65,7 @@ impl Bars {
         if units == 0 {
             let why: Vec<String> =
                 skipped.iter().map(|(why, number)| format!("{} {why}", count(*number))).collect();
-            line.bar.finish_with_message(format!("nothing to do: {}", why.join(", ")));
+            line.bar.set_message(format!("nothing to do: {}", why.join(", ")));
         } else {
             line.bar.set_message(counted(units, "unit"));
             line.bar.enable_steady_tick(Duration::from_millis(200));
@@ -118,8 +120,9 @@ impl EventSink for Bars {
     fn event(&self, event: &Event) {
         match event {
             Event::RunStarted { run, flow, resumed, recovered } => {
-                let verb = if *resumed { "going on with run" } else { "run" };
-                self.note(&self.paint.dim(&format!("{verb} {run} of {flow}")));
+                if *resumed {
+                    self.note(&self.paint.dim(&format!("going on with run {run} of {flow}")));
+                }
                 if *recovered > 0 {
                     let what = counted(*recovered, "publication");
                     self.note(&self.paint.dim(&format!("finished {what} that an interrupted run had begun")));
@@ -141,7 +144,9 @@ impl EventSink for Bars {
             Event::UnitFailed { stage, unit, error } => self.fail(stage, unit, error),
             Event::Warning { stage, message } => self.warn(stage, message),
             Event::StageEnded { summary } => {
-                self.change(&summary.stage, Now::Always, |_| {});
+                if summary.units_done + summary.units_failed + summary.units_left > 0 {
+                    self.change(&summary.stage, Now::Always, |_| {});
+                }
                 let stages = self.stages();
                 let line = stages.lines.iter().find(|line| line.stage == summary.stage);
                 if let Some(line) = line {
@@ -150,7 +155,8 @@ impl EventSink for Bars {
                         Outcome::Succeeded => self.paint.good(&prefix),
                         _ => self.paint.bad(&prefix),
                     });
-                    line.bar.abandon();
+                    // A bar that is finished would stay on the screen for ever.
+                    line.bar.disable_steady_tick();
                 }
             }
             Event::RunEnded { .. } => {}
@@ -164,6 +170,15 @@ impl Follower for Bars {
         let _ = self.lines.println(text);
     }
 
+    /// The terminal has echoed `^C` into what was drawn, so that can no longer be redrawn in place: it stays as it is.
+    fn stopping(&self, text: &str) {
+        for line in &self.stages().lines {
+            line.bar.disable_steady_tick();
+        }
+        self.lines.set_draw_target(ProgressDrawTarget::hidden());
+        self.terminal.tell(&format!("\n{text}\n"));
+    }
+
     fn end(&self) {
         for line in &self.stages().lines {
             line.bar.disable_steady_tick();
@@ -174,8 +189,8 @@ impl Follower for Bars {
 
 fn style(paint: Paint) -> ProgressStyle {
     let template = match paint {
-        Paint::Coloured => "{prefix:<16} {bar:24.cyan/dim} {wide_msg}",
-        Paint::Plain => "{prefix:<16} {bar:24} {wide_msg}",
+        Paint::Coloured => "{prefix:<16} {bar:20.cyan/dim} {msg}",
+        Paint::Plain => "{prefix:<16} {bar:20} {msg}",
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     style.progress_chars("━╸─")
@@ -200,7 +215,7 @@ fn message(paint: Paint, meter: &mut Meter, now: Instant) -> String {
         });
     }
     if let Some(left) = reading.left {
-        parts.push(format!("{} left", duration(Duration::from_secs(left.as_secs().max(1)))));
+        parts.push(format!("{} left", roughly(left)));
     }
     parts.join(" · ")
 }

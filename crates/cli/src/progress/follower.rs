@@ -13,6 +13,9 @@ pub(crate) trait Follower: EventSink {
     /// Tells something that is no event of the run.
     fn note(&self, text: &str);
 
+    /// Tells that the run was asked to stop.
+    fn stopping(&self, text: &str);
+
     /// Takes away what was only for the time of the run.
     fn end(&self);
 }
@@ -20,7 +23,7 @@ pub(crate) trait Follower: EventSink {
 /// The follower that suits the terminal.
 pub(crate) fn follower(terminal: Terminal) -> Arc<dyn Follower> {
     match terminal.log {
-        Log::Bars => Arc::new(Bars::new(terminal.err)),
+        Log::Bars => Arc::new(Bars::new(terminal)),
         Log::Text | Log::Json => Arc::new(Lines::new(terminal)),
     }
 }

@@ -79,6 +79,10 @@ impl Follower for Lines {
         }
     }
 
+    fn stopping(&self, text: &str) {
+        self.note(text);
+    }
+
     fn end(&self) {}
 }
 
