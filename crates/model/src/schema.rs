@@ -68,7 +68,9 @@ fn join_types(known: &DataType, new: &DataType, joining: Joining, path: &str) ->
             "schema/type-conflict",
             format!("field `{path}` is {} in some rows and {} in others", name_of(a), name_of(b)),
         )
-        .hint(format!("declare the type that holds both, for example `columns: {{ {path}: text }}` under `read`"))),
+        .hint(format!(
+            "declare the type that holds both, for example `columns: {{ {path}: text }}` under `read`"
+        ))),
     }
 }
 
@@ -124,7 +126,13 @@ impl StoredSchema {
         let field = |(name, spelt): &(String, String)| {
             crate::setting::ColumnType::parse(spelt)
                 .map(|t| Field::new(name, t.arrow().clone(), true))
-                .map_err(|cause| Error::new(ErrorKind::State, "state/schema", format!("the kept schema is unreadable: {cause}")))
+                .map_err(|cause| {
+                    Error::new(
+                        ErrorKind::State,
+                        "state/schema",
+                        format!("the kept schema is unreadable: {cause}"),
+                    )
+                })
         };
         Ok(Arc::new(Schema::new(self.0.iter().map(field).collect::<Result<Vec<_>>>()?)))
     }

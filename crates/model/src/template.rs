@@ -41,10 +41,12 @@ pub struct Template {
 const SECRET_CALL: &str = "__dil_secret";
 
 #[expect(clippy::expect_used, reason = "the pattern is a constant, a test compiles it")]
-static SECRET: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\$\{secret:([A-Za-z0-9_.\-]+)\}").expect("constant pattern"));
+static SECRET: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\$\{secret:([A-Za-z0-9_.\-]+)\}").expect("constant pattern"));
 
 #[expect(clippy::expect_used, reason = "the pattern is a constant, a test compiles it")]
-static FILTER: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{\{[^}]*?\|\s*([A-Za-z_][A-Za-z0-9_]*)").expect("constant pattern"));
+static FILTER: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\{\{[^}]*?\|\s*([A-Za-z_][A-Za-z0-9_]*)").expect("constant pattern"));
 
 impl Template {
     /// Parses a text.
@@ -66,13 +68,19 @@ impl Template {
 
     /// Whether it holds no expression at all.
     pub fn is_constant(&self) -> bool {
-        self.code == self.source && !self.source.contains("{{") && !self.source.contains("{%") && !self.source.contains("{#")
+        self.code == self.source
+            && !self.source.contains("{{")
+            && !self.source.contains("{%")
+            && !self.source.contains("{#")
     }
 
     /// The variables it uses; a member as `unit.id`.
     pub fn names(&self) -> BTreeSet<String> {
         let environment = environment(Escape::None);
-        let names = environment.template_from_str(&self.code).map(|t| t.undeclared_variables(true)).unwrap_or_default();
+        let names = environment
+            .template_from_str(&self.code)
+            .map(|t| t.undeclared_variables(true))
+            .unwrap_or_default();
         names.into_iter().filter(|name| name != SECRET_CALL).collect()
     }
 
@@ -85,12 +93,18 @@ impl Template {
     ///
     /// # Errors
     /// `Config` if an expression fails, `Secret` if a secret is missing.
-    pub fn render(&self, variables: &Variables, escape: Escape, secrets: &Arc<dyn SecretStore>) -> Result<Option<String>> {
+    pub fn render(
+        &self,
+        variables: &Variables,
+        escape: Escape,
+        secrets: &Arc<dyn SecretStore>,
+    ) -> Result<Option<String>> {
         if self.is_constant() {
             return Ok(Some(self.source.clone()));
         }
         let environment = with_secrets(environment(escape), secrets);
-        let rendered = environment.template_from_str(&self.code).and_then(|template| template.render(Serde(variables)));
+        let rendered =
+            environment.template_from_str(&self.code).and_then(|template| template.render(Serde(variables)));
         match rendered {
             Ok(text) => Ok(Some(text)),
             Err(cause) if is_undefined(&cause) => Ok(None),
@@ -102,17 +116,22 @@ impl Template {
     ///
     /// # Errors
     /// As [`Template::render`].
-    pub fn value(&self, variables: &Variables, secrets: &Arc<dyn SecretStore>) -> Result<Option<serde_json::Value>> {
+    pub fn value(
+        &self,
+        variables: &Variables,
+        secrets: &Arc<dyn SecretStore>,
+    ) -> Result<Option<serde_json::Value>> {
         let Some(expression) = &self.expression else {
             return Ok(self.render(variables, Escape::None, secrets)?.map(serde_json::Value::String));
         };
         let environment = with_secrets(environment(Escape::None), secrets);
-        let value = environment.compile_expression(expression).and_then(|compiled| compiled.eval(Serde(variables)));
+        let value =
+            environment.compile_expression(expression).and_then(|compiled| compiled.eval(Serde(variables)));
         match value {
             Ok(value) if value.is_undefined() => Ok(None),
-            Ok(value) => serde_json::to_value(&value)
-                .map(Some)
-                .map_err(|cause| Error::new(ErrorKind::Config, "template/value", format!("`{}`: {cause}", self.source))),
+            Ok(value) => serde_json::to_value(&value).map(Some).map_err(|cause| {
+                Error::new(ErrorKind::Config, "template/value", format!("`{}`: {cause}", self.source))
+            }),
             Err(cause) if is_undefined(&cause) => Ok(None),
             Err(cause) => Err(self.failed(&cause, secrets)),
         }
@@ -125,13 +144,18 @@ impl Template {
                 return error;
             }
         }
-        Error::new(ErrorKind::Config, "template/failed", format!("the template `{}` failed: {}", self.source, describe(cause)))
+        Error::new(
+            ErrorKind::Config,
+            "template/failed",
+            format!("the template `{}` failed: {}", self.source, describe(cause)),
+        )
     }
 }
 
 /// The variables that a unit's templates see: its *each* fields, `low`, `high` and `run`.
 pub fn unit_variables(spec: &crate::unit::UnitSpec) -> Variables {
-    let mut variables: Variables = spec.each.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut variables: Variables =
+        spec.each.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     if let Some(interval) = &spec.interval {
         variables.insert("low".into(), interval.low.to_string().into());
         variables.insert("high".into(), interval.high.to_string().into());
@@ -147,9 +171,14 @@ fn secrets_as_calls(source: &str) -> String {
 /// MiniJinja looks filters up only when it renders; a misspelt one must be found at load.
 fn known_filters(environment: &Environment<'_>, code: &str) -> Result<(), String> {
     for found in FILTER.captures_iter(code) {
-        let trial = environment.compile_expression_owned(format!("''|{}", &found[1])).and_then(|trial| trial.eval(()));
+        let trial = environment
+            .compile_expression_owned(format!("''|{}", &found[1]))
+            .and_then(|trial| trial.eval(()));
         if trial.is_err_and(|cause| cause.kind() == JinjaKind::UnknownFilter) {
-            return Err(format!("there is no filter `{}`; dates have epoch, epoch_ms, iso, date, strftime", &found[1]));
+            return Err(format!(
+                "there is no filter `{}`; dates have epoch, epoch_ms, iso, date, strftime",
+                &found[1]
+            ));
         }
     }
     Ok(())
@@ -194,7 +223,9 @@ fn environment(escape: Escape) -> Environment<'static> {
             output.write_str(&escaped).map_err(minijinja::Error::from)
         });
     } else {
-        environment.set_formatter(|output, _state, value| output.write_str(&value.to_string()).map_err(minijinja::Error::from));
+        environment.set_formatter(|output, _state, value| {
+            output.write_str(&value.to_string()).map_err(minijinja::Error::from)
+        });
     }
     environment
 }
@@ -203,7 +234,10 @@ fn environment(escape: Escape) -> Environment<'static> {
 const PATH_SEGMENT: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-fn with_secrets(mut environment: Environment<'static>, secrets: &Arc<dyn SecretStore>) -> Environment<'static> {
+fn with_secrets(
+    mut environment: Environment<'static>,
+    secrets: &Arc<dyn SecretStore>,
+) -> Environment<'static> {
     let secrets = Arc::clone(secrets);
     environment.add_function(SECRET_CALL, move |name: String| {
         secrets.secret(&name).map(|secret| secret.expose().to_owned()).map_err(|error| invalid(error.message))
@@ -279,14 +313,20 @@ mod tests {
         check("Bearer ${secret:TOKEN}", Escape::None, Some("Bearer s3{{cret}}"));
         check("{{ tricky }}", Escape::None, Some("{{ id }}${secret:X}"));
         let template = Template::parse("k=${secret:TOKEN}").unwrap_or_else(|message| panic!("{message}"));
-        assert_eq!(template.render(&variables(), Escape::None, &(Arc::new(Masked) as _)).ok().flatten().as_deref(), Some("k=***"));
+        assert_eq!(
+            template.render(&variables(), Escape::None, &(Arc::new(Masked) as _)).ok().flatten().as_deref(),
+            Some("k=***")
+        );
         assert!(template.secrets().contains("TOKEN") && template.names().is_empty());
     }
 
     #[test]
     fn a_lone_expression_keeps_its_type() {
         let value = |source: &str| {
-            Template::parse(source).ok().and_then(|t| t.value(&variables(), &(Arc::new(Fixed) as _)).ok()).flatten()
+            Template::parse(source)
+                .ok()
+                .and_then(|t| t.value(&variables(), &(Arc::new(Fixed) as _)).ok())
+                .flatten()
         };
         assert_eq!(value("{{ id }}"), Some(7.into()));
         assert_eq!(value("{{ low | epoch }}"), Some(1_704_067_200.into()));
@@ -296,7 +336,8 @@ mod tests {
 
     #[test]
     fn tells_the_names_it_uses() {
-        let names = Template::parse("{{ unit.id }}-{{ low | iso }}{% if page %}x{% endif %}").map(|t| t.names());
+        let names =
+            Template::parse("{{ unit.id }}-{{ low | iso }}{% if page %}x{% endif %}").map(|t| t.names());
         assert_eq!(names, Ok(["unit.id", "low", "page"].map(String::from).into()));
     }
 

@@ -57,8 +57,10 @@ impl ColumnType {
             DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
             DataType::List(item) => format!("list<{}>", Self::spell(item.data_type())),
             DataType::Struct(fields) => {
-                let members: Vec<String> =
-                    fields.iter().map(|f| format!("{}: {}", quote(f.name()), Self::spell(f.data_type()))).collect();
+                let members: Vec<String> = fields
+                    .iter()
+                    .map(|f| format!("{}: {}", quote(f.name()), Self::spell(f.data_type())))
+                    .collect();
                 format!("struct<{}>", members.join(", "))
             }
             other => other.to_string(),
@@ -67,7 +69,8 @@ impl ColumnType {
 }
 
 fn quote(name: &str) -> String {
-    let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-' || c == '.');
+    let plain =
+        !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-' || c == '.');
     if plain { name.to_owned() } else { format!("`{}`", name.replace('`', "``")) }
 }
 
@@ -78,7 +81,10 @@ struct Parser<'a> {
 impl Parser<'_> {
     fn word(&mut self) -> String {
         self.rest = self.rest.trim_start();
-        let end = self.rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-' || c == '.')).unwrap_or(self.rest.len());
+        let end = self
+            .rest
+            .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-' || c == '.'))
+            .unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         word.to_owned()
@@ -149,7 +155,9 @@ impl Parser<'_> {
                 let scale: i8 = if self.accept(',') { self.number()? } else { 0 };
                 self.expect(')')?;
                 if !(1..=38).contains(&precision) || scale < 0 || scale.unsigned_abs() > precision {
-                    return Err(format!("decimal({precision},{scale}): precision is 1 to 38, scale 0 to precision"));
+                    return Err(format!(
+                        "decimal({precision},{scale}): precision is 1 to 38, scale 0 to precision"
+                    ));
                 }
                 DataType::Decimal128(precision, scale)
             }
@@ -222,7 +230,12 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong() {
-        for (text, part) in [("int65", "is not a type"), ("decimal(50,2)", "1 to 38"), ("list<text", "expected `>`"), ("text x", "goes on")] {
+        for (text, part) in [
+            ("int65", "is not a type"),
+            ("decimal(50,2)", "1 to 38"),
+            ("list<text", "expected `>`"),
+            ("text x", "goes on"),
+        ] {
             assert!(ColumnType::parse(text).is_err_and(|message| message.contains(part)), "{text}");
         }
         assert!(ColumnType::parse(&"list<".repeat(1000)).is_err());
