@@ -42,16 +42,14 @@ impl ItemSender {
     /// # Errors
     /// `Cancelled` if the other side has ended; its own error tells why.
     pub(crate) async fn send(&self, item: Item) -> Result<()> {
-        let closed =
-            || Error::new(ErrorKind::Cancelled, "run/downstream", "a later part of the unit has ended");
         let permit = match &item {
             Item::Frame(frame) => {
                 let size = u32::try_from(frame.bytes.len().min(self.capacity)).unwrap_or(u32::MAX);
-                Some(Arc::clone(&self.room).acquire_many_owned(size).await.map_err(|_| closed())?)
+                Some(Arc::clone(&self.room).acquire_many_owned(size).await.map_err(|_| downstream())?)
             }
             _ => None,
         };
-        self.items.send((item, permit)).await.map_err(|_| closed())
+        self.items.send((item, permit)).await.map_err(|_| downstream())
     }
 }
 
@@ -62,9 +60,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Waits for both; the error of the later part comes first, for it is the cause.
-    pub(crate) async fn finish(self) -> Result<Vec<StagedFile>> {
-        let (decoded, encoded) = (self.decoder.await, self.encoder.await);
+    /// Waits for both threads; `read` is how the reader ended.
+    ///
+    /// A part that stops makes its neighbours stop too, so of several errors the one that is not such an echo is
+    /// given, the last part's first.
+    pub(crate) async fn finish(self, read: Result<()>) -> Result<Vec<StagedFile>> {
         let died = |_| {
             Error::new(
                 ErrorKind::Internal,
@@ -72,12 +72,30 @@ impl Running {
                 "a part of the unit died; this is a defect in dil",
             )
         };
-        match (decoded.map_err(died)?, encoded.map_err(died)?) {
-            (Err(error), Err(_)) if error.kind != ErrorKind::Cancelled => Err(error),
-            (_, Err(error)) | (Err(error), _) => Err(error),
-            (Ok(()), Ok(files)) => Ok(files),
+        let decoded = self.decoder.await.unwrap_or_else(|cause| Err(died(cause)));
+        let encoded = self.encoder.await.unwrap_or_else(|cause| Err(died(cause)));
+        match (encoded, decoded, read) {
+            (Ok(files), Ok(()), Ok(())) => Ok(files),
+            (encoded, decoded, read) => {
+                let mut errors: Vec<Error> =
+                    [encoded.err(), decoded.err(), read.err()].into_iter().flatten().collect();
+                let cause = errors.iter().position(|error| !is_echo(error)).unwrap_or(0);
+                Err(errors.swap_remove(cause))
+            }
         }
     }
+}
+
+/// A later part of the unit ended first; its own error tells why.
+fn downstream() -> Error {
+    Error::new(ErrorKind::Cancelled, DOWNSTREAM, "a later part of the unit has ended")
+}
+
+const DOWNSTREAM: &str = "run/downstream";
+const BROKEN_OFF: &str = "run/broken-off";
+
+fn is_echo(error: &Error) -> bool {
+    error.code == DOWNSTREAM || error.code == BROKEN_OFF
 }
 
 /// Starts a unit's threads.
@@ -228,9 +246,7 @@ impl Decoding {
     }
 
     fn give(&self, batch: Batch) -> Result<()> {
-        self.batches.blocking_send(batch).map_err(|_| {
-            Error::new(ErrorKind::Cancelled, "run/downstream", "a later part of the unit has ended")
-        })
+        self.batches.blocking_send(batch).map_err(|_| downstream())
     }
 }
 
@@ -259,6 +275,6 @@ impl Encoding {
                 }
             }
         }
-        Err(Error::new(ErrorKind::Cancelled, "run/broken-off", "the unit was broken off"))
+        Err(Error::new(ErrorKind::Cancelled, BROKEN_OFF, "the unit was broken off"))
     }
 }

@@ -113,11 +113,7 @@ impl Reading {
             let _ = sender.send(Item::End).await;
         }
         drop(sender);
-        // What happened downstream is the cause of a reader that found its channel closed.
-        match (running.finish().await, read) {
-            (Err(error), _) | (_, Err(error)) => Err(error),
-            (Ok(files), Ok(())) => Ok(files),
-        }
+        running.finish(read).await
     }
 
     async fn pages(
