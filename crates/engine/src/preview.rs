@@ -1,5 +1,6 @@
 //! `dil preview`: the first rows of a stage, read and converted as a run would, written nowhere.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -113,7 +114,7 @@ async fn first_rows(
     };
     let frames = first_frames(&spec, &context, rows).await?;
     let ended = frames.ended;
-    let mut shown = tokio::task::block_in_place(|| decode(&spec, &frames.frames, rows))?;
+    let mut shown = tokio::task::block_in_place(|| decode(&spec, &frames, rows))?;
     shown.more |= !ended;
     Ok(shown)
 }
@@ -153,7 +154,18 @@ fn spec(flow: &Flow, name: &str, stage: &Stage, unit: &PlannedUnit) -> UnitSpec 
 
 struct FirstFrames {
     frames: Vec<Frame>,
+    /// What to call each page in messages, by its number.
+    labels: HashMap<u64, String>,
     ended: bool,
+}
+
+impl FirstFrames {
+    fn place(&self, frame: &Frame, error: Error) -> Error {
+        match self.labels.get(&frame.page) {
+            Some(label) => error.at(label.clone()),
+            None => error,
+        }
+    }
 }
 
 /// Reads until there are enough rows to show and to infer a schema from.
@@ -164,15 +176,18 @@ async fn first_frames(spec: &UnitSpec, context: &UnitContext, rows: usize) -> Re
     let limits = FrameLimits { frame_bytes: 64 << 10, row_bytes_max: shares.row_max };
     let mut framer: Box<dyn Framer> = dil_format::framer(&spec.read, &source.wanted(), limits)?;
     let mut frames: Vec<Frame> = Vec::new();
+    let mut labels = HashMap::new();
     let mut seen = 0u64;
     while let Some(mut page) = source.open().await? {
+        framer.begin_page(page.number);
+        labels.insert(page.number, page.label.clone());
         while let Some(chunk) = page.body.next().await {
             let chunk = chunk.map_err(|error| error.at(page.label.clone()))?;
             for piece in chunk.chunks(64 << 10) {
                 framer.feed(piece, &mut frames).map_err(|error| error.at(page.label.clone()))?;
                 let framed: u64 = frames.iter().map(|frame| frame.rows.max(1)).sum();
                 if framed > rows as u64 && frames.len() > 1 {
-                    return Ok(FirstFrames { frames, ended: false });
+                    return Ok(FirstFrames { frames, labels, ended: false });
                 }
             }
         }
@@ -180,18 +195,19 @@ async fn first_frames(spec: &UnitSpec, context: &UnitContext, rows: usize) -> Re
         seen += facts.rows;
         source.advance(&facts).await.map_err(|error| error.at(page.label.clone()))?;
         if seen > rows as u64 {
-            return Ok(FirstFrames { frames, ended: false });
+            return Ok(FirstFrames { frames, labels, ended: false });
         }
     }
-    Ok(FirstFrames { frames, ended: true })
+    Ok(FirstFrames { frames, labels, ended: true })
 }
 
-fn decode(spec: &UnitSpec, frames: &[Frame], rows: usize) -> Result<Preview> {
+fn decode(spec: &UnitSpec, first: &FirstFrames, rows: usize) -> Result<Preview> {
+    let frames = first.frames.as_slice();
     let mut decoder: Box<dyn Decoder> = dil_format::decoder(&spec.read)?;
     let mut chain = dil_convert::chain(&spec.convert, &unit_variables(spec))?;
     let mut read: Option<SchemaRef> = None;
     for frame in frames {
-        read = Some(decoder.infer(frame, read.as_ref())?);
+        read = Some(decoder.infer(frame, read.as_ref()).map_err(|error| first.place(frame, error))?);
     }
     let read = read.unwrap_or_else(|| Arc::new(dil_model::arrow::datatypes::Schema::empty()));
     let mut shown = Preview {
@@ -214,7 +230,8 @@ fn decode(spec: &UnitSpec, frames: &[Frame], rows: usize) -> Result<Preview> {
             break;
         }
         // The schema was inferred from these very frames, so none of them asks for a wider one.
-        let Decoded::Batch(batch) = decoder.decode(frame)? else { continue };
+        let decoded = decoder.decode(frame).map_err(|error| first.place(frame, error))?;
+        let Decoded::Batch(batch) = decoded else { continue };
         let batch = chain.convert(batch)?;
         shown.more |= batch.num_rows() > left;
         let taken = batch.slice(0, batch.num_rows().min(left));

@@ -29,6 +29,8 @@ pub struct Frame {
     pub page: u64,
     /// The number of the first of them inside its page, counted from 1.
     pub first_row: u64,
+    /// The line of the page that `bytes` begin in, counted from 1; absent where lines mean nothing (JSON documents).
+    pub first_line: Option<u64>,
     /// The page's own column names, where the format has a header (CSV).
     pub header: Option<Arc<[String]>>,
 }
@@ -47,17 +49,18 @@ pub struct PageFacts {
 ///
 /// Holds at most one frame's target size plus one row; a row above `row_bytes_max` is an error of kind `Memory`.
 pub trait Framer: Send {
+    /// Forgets what was fed of an unfinished page; what is fed from now on is the page `number` of its unit, counted
+    /// from 1. A new framer is at page 1.
+    fn begin_page(&mut self, number: u64);
+
     /// Feeds the next bytes of the current page; whole frames are appended to `frames`.
     fn feed(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) -> Result<()>;
 
-    /// Ends the page: gives the last frame and the facts, and is ready for the next page.
+    /// Ends the page: gives the last frame and the facts. The next page is the following number.
     ///
     /// # Errors
     /// `Truncated` if the bytes stop inside a value; `Content` if the rows are not where they should be.
     fn end_page(&mut self, frames: &mut Vec<Frame>) -> Result<PageFacts>;
-
-    /// Forgets the current page, which will be fed again from its start.
-    fn restart_page(&mut self);
 }
 
 /// What became of one frame.

@@ -193,6 +193,8 @@ impl Receiving {
         let received = self.received;
         let of = self.promised.map_or_else(String::new, |promised| format!(" of {promised}"));
         let message = format!("the answer was cut short after {received}{of} bytes: {cause}");
-        Error::new(ErrorKind::Truncated, "http/truncated", message).retryable()
+        Error::new(ErrorKind::Truncated, "http/truncated", message)
+            .hint("run again; if it breaks off again, ask for smaller pages, or raise `retry.attempts` of the connection")
+            .retryable()
     }
 }

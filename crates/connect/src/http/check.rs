@@ -72,6 +72,7 @@ fn hint(status: StatusCode, kind: ErrorKind, auth_advice: &str) -> Option<String
         400 | 422 => "check the names and values under `query`, `headers` and `json`".to_owned(),
         405 => "check the stage's `method`".to_owned(),
         429 | 403 => "set or lower `limit.requests` of the connection".to_owned(),
+        408 | 500..=599 => "the other side is in trouble: run again later, or raise `retry.attempts` and `retry.within` of the connection".to_owned(),
         204..=206 => "an answer without a body, or with part of one, is no page of rows".to_owned(),
         _ => return None,
     })

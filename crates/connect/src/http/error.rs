@@ -49,11 +49,15 @@ pub(super) fn unanswered(cause: &reqwest::Error, url: &Url, connect: Duration) -
     let place = place(url);
     if cause.is_builder() {
         let message = format!("the request cannot be sent: {}", root_cause(cause));
-        return Failure::unprocessed(Error::new(ErrorKind::Config, "http/request", message));
+        let error = Error::new(ErrorKind::Config, "http/request", message);
+        return Failure::unprocessed(error.hint("check `path`, `query` and `headers` of the stage"));
     }
     if !cause.is_connect() {
         let message = format!("{place} gave no answer: {}", root_cause(cause));
-        return Error::new(ErrorKind::Network, "http/no-answer", message).retryable().into();
+        return Error::new(ErrorKind::Network, "http/no-answer", message)
+            .hint("the server closed the connection: run again; if that does not help, look at the server's log")
+            .retryable()
+            .into();
     }
     if cause.is_timeout() {
         let within = HumanDuration(connect);

@@ -49,7 +49,9 @@ impl Gunzip {
             self.fed = false;
             self.decoder.try_finish().map_err(|_| {
                 let message = "the gzip stream ended before its end, or its checksum is wrong";
-                Error::new(ErrorKind::Truncated, "http/gzip-truncated", message).retryable()
+                Error::new(ErrorKind::Truncated, "http/gzip-truncated", message)
+                    .hint("run again; if it breaks off again, ask for smaller pages")
+                    .retryable()
             })?;
         }
         Ok(self.ready(1))

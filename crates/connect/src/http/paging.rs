@@ -462,6 +462,7 @@ fn text_of(cursor: &Value) -> String {
 
 fn paging(code: &str, message: String) -> Error {
     Error::new(ErrorKind::Paging, code, message)
+        .hint("compare `paginate` with what the API's documentation says about its pages")
 }
 
 fn config(message: String) -> Error {

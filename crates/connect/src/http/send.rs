@@ -104,7 +104,8 @@ impl Sender {
             "more than {REDIRECTS_MAX} redirects, the last one to {}",
             self.secrets.mask_url(&outgoing.url)
         );
-        Err(Error::new(ErrorKind::Status, "http/redirects", message).into())
+        let error = Error::new(ErrorKind::Status, "http/redirects", message);
+        Err(error.hint("open the address in a browser: the server may redirect to a login and back").into())
     }
 
     async fn send(&mut self, outgoing: &Outgoing, is_repeat: bool) -> Result<Answered, Failure> {

@@ -21,8 +21,8 @@ use super::unit::Port;
 
 /// What the reader gives on.
 pub(crate) enum Item {
-    /// Whole rows.
-    Frame(Frame),
+    /// Whole rows, and what to call their page in messages.
+    Frame { frame: Frame, label: Arc<str> },
     /// All frames before this are of whole pages; reading can go on from `position`.
     PageEnd { position: serde_json::Value, counts: Counts },
     /// There is no more; without it the unit was broken off.
@@ -43,7 +43,7 @@ impl ItemSender {
     /// `Cancelled` if the other side has ended; its own error tells why.
     pub(crate) async fn send(&self, item: Item) -> Result<()> {
         let permit = match &item {
-            Item::Frame(frame) => {
+            Item::Frame { frame, .. } => {
                 let size = u32::try_from(frame.bytes.len().min(self.capacity)).unwrap_or(u32::MAX);
                 Some(Arc::clone(&self.room).acquire_many_owned(size).await.map_err(|_| downstream())?)
             }
@@ -163,7 +163,7 @@ impl Decoding {
         while let Some((item, permit)) = items.blocking_recv() {
             let ends = matches!(item, Item::End);
             if self.read.is_none() {
-                if let Item::Frame(frame) = &item {
+                if let Item::Frame { frame, .. } = &item {
                     self.sample_bytes += frame.bytes.len();
                 }
                 self.sample.push((item, permit));
@@ -181,8 +181,9 @@ impl Decoding {
     fn settle_schema(&mut self) -> Result<()> {
         let mut inferred: Option<SchemaRef> = None;
         for (item, _) in &self.sample {
-            if let Item::Frame(frame) = item {
-                inferred = Some(self.decoder.infer(frame, inferred.as_ref())?);
+            if let Item::Frame { frame, label } = item {
+                let schema = self.decoder.infer(frame, inferred.as_ref());
+                inferred = Some(schema.map_err(|error| error.at(&**label))?);
             }
         }
         if let Some(schema) = inferred {
@@ -196,7 +197,7 @@ impl Decoding {
 
     fn take(&mut self, item: Item) -> Result<()> {
         match item {
-            Item::Frame(frame) => self.decode(&frame),
+            Item::Frame { frame, label } => self.decode(&frame).map_err(|error| error.at(&*label)),
             Item::PageEnd { position, counts } => self.give(Batch::PageEnd { position, counts }),
             Item::End => self.give(Batch::End),
         }

@@ -125,11 +125,18 @@ impl Reading {
     ) -> Result<()> {
         while let Some(page) = source.open().await? {
             let before = self.counts;
-            let mut held = Held { frames: Vec::new(), bytes: 0, max: held_max, released: false };
-            let label = page.label.clone();
+            let label: Arc<str> = page.label.as_str().into();
+            framer.begin_page(page.number);
+            let mut held = Held {
+                label: Arc::clone(&label),
+                frames: Vec::new(),
+                bytes: 0,
+                max: held_max,
+                released: false,
+            };
             match self.page(page, framer, sender, &mut held).await {
                 Ok(facts) => {
-                    source.advance(&facts).await.map_err(|error| error.at(label))?;
+                    source.advance(&facts).await.map_err(|error| error.at(&*label))?;
                     self.counts.rows += facts.rows;
                     self.counts.pages += 1;
                     self.counts.requests = source.requests();
@@ -140,13 +147,12 @@ impl Reading {
                 }
                 // Rows of this page are under way already: only a new attempt can read it again.
                 Err(error) if held.released && error.kind == ErrorKind::Truncated => {
-                    return Err(error.retryable().at(label));
+                    return Err(error.retryable().at(&*label));
                 }
-                Err(error) if held.released || is_final(&error) => return Err(error.at(label)),
+                Err(error) if held.released || is_final(&error) => return Err(error.at(&*label)),
                 Err(error) => {
                     self.counts = before;
-                    framer.restart_page();
-                    source.again(error).await.map_err(|error| error.at(label))?;
+                    source.again(error).await.map_err(|error| error.at(&*label))?;
                 }
             }
         }
@@ -198,6 +204,8 @@ pub(crate) fn cancelled() -> Error {
 /// The frames of a page that is not whole yet. Up to a size they are held back, so that a page that breaks off can be
 /// fetched again; beyond it they go on, and a break fails the attempt.
 struct Held {
+    /// What to call the page in messages.
+    label: Arc<str>,
     frames: Vec<Frame>,
     bytes: usize,
     max: usize,
@@ -216,7 +224,7 @@ impl Held {
 
     async fn release(&mut self, sender: &ItemSender) -> Result<()> {
         for frame in self.frames.drain(..) {
-            sender.send(Item::Frame(frame)).await?;
+            sender.send(Item::Frame { frame, label: Arc::clone(&self.label) }).await?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 
 use super::block::Finder;
 use super::column::{Column, Nulls, Reading, Refused, too_large};
-use super::dialect::{Dialect, QUOTE_HINT, numbered, shorten};
+use super::dialect::{Dialect, Marks, QUOTE_HINT, numbered, shorten};
 use super::index::{Broken, Index, Why};
 use super::infer::Guess;
 
@@ -93,7 +93,7 @@ impl CsvDecoder {
             OtherColumns::Infer => self.schema.fields().len(),
         };
         if width != wanted {
-            return Err(field_count(width, wanted).at(place(frame, 0)));
+            return Err(field_count(width, wanted).at(place(frame, self.reading.marks, 0)));
         }
         if let Some((names, _)) = self.mapped.as_ref().filter(|(names, _)| names.len() == width) {
             return Ok(Arc::clone(names));
@@ -206,7 +206,8 @@ impl CsvDecoder {
         let (mut from, mut row) = (0, 0);
         while from < frame.bytes.len() {
             let filled = index.fill(&self.finder, &frame.bytes, from, columns);
-            from = filled.map_err(|broken| describe_broken(frame, &broken, row, columns))?;
+            from =
+                filled.map_err(|broken| describe_broken(frame, self.reading.marks, &broken, row, columns))?;
             row += index.rows();
             for (column, guess) in guesses.iter_mut() {
                 guess.read(&self.reading, &frame.bytes, &index, *column);
@@ -227,16 +228,23 @@ impl CsvDecoder {
         let (mut from, mut rows) = (0, 0);
         while from < frame.bytes.len() {
             let filled = self.index.fill(&self.finder, &frame.bytes, from, names.len());
-            from = filled.map_err(|broken| describe_broken(frame, &broken, rows, names.len()))?;
+            from = filled
+                .map_err(|broken| describe_broken(frame, self.reading.marks, &broken, rows, names.len()))?;
             for (at, field) in fields.iter().enumerate() {
                 let Some(column) = field.and_then(|field| self.columns.get_mut(field)) else { continue };
                 match column.read(&self.reading, &frame.bytes, &self.index, at) {
                     Ok(()) => {}
                     Err(Refused::NotNull) => return Ok(None),
-                    Err(Refused::TooLarge) => return Err(too_large().at(place(frame, rows))),
+                    Err(Refused::TooLarge) => {
+                        return Err(too_large().at(place(frame, self.reading.marks, rows)));
+                    }
                     Err(Refused::Type { row, value }) => {
                         let data_type = field.map(|field| self.schema.field(field).data_type().clone());
-                        return Err(wrong_type(&names[at], data_type, &value).at(place(frame, row)));
+                        return Err(wrong_type(&names[at], data_type, &value).at(place(
+                            frame,
+                            self.reading.marks,
+                            row,
+                        )));
                     }
                 }
             }
@@ -255,7 +263,7 @@ impl CsvDecoder {
                 let message = format!("column `{}` has a text that is not UTF-8", field.name());
                 Error::new(ErrorKind::Format, "csv/utf8", message)
                     .hint("ask the source for UTF-8, or declare the column as binary")
-                    .at(place(frame, row))
+                    .at(place(frame, self.reading.marks, row))
             })?;
             if *field.data_type() != DataType::Null {
                 arrays.push(array);
@@ -317,8 +325,15 @@ fn check_size(frame: &Frame) -> Result<()> {
 }
 
 /// Where the row number `row` of a frame, from 0, is.
-fn place(frame: &Frame, row: usize) -> String {
-    format!("row {} of page {}", frame.first_row + row as u64, frame.page)
+fn place(frame: &Frame, marks: Marks, row: usize) -> String {
+    let number = frame.first_row + row as u64;
+    match frame.first_line {
+        Some(first) => {
+            let line = first + marks.line_feeds_before(&frame.bytes, row);
+            format!("line {line} (row {number}) of page {}", frame.page)
+        }
+        None => format!("row {number} of page {}", frame.page),
+    }
 }
 
 fn field_count(found: usize, wanted: usize) -> Error {
@@ -330,7 +345,13 @@ fn field_count(found: usize, wanted: usize) -> Error {
     .hint("check `csv.delimiter`, and that fields with a delimiter or a line end inside are quoted")
 }
 
-fn describe_broken(frame: &Frame, broken: &Broken, rows_before: usize, columns: usize) -> Error {
+fn describe_broken(
+    frame: &Frame,
+    marks: Marks,
+    broken: &Broken,
+    rows_before: usize,
+    columns: usize,
+) -> Error {
     let error = match broken.why {
         Why::Fields { found } => field_count(found, columns),
         Why::Quote { column } => {
@@ -340,7 +361,7 @@ fn describe_broken(frame: &Frame, broken: &Broken, rows_before: usize, columns: 
             Error::new(ErrorKind::Format, "csv/quote", message).hint(QUOTE_HINT)
         }
     };
-    error.at(place(frame, rows_before + broken.row))
+    error.at(place(frame, marks, rows_before + broken.row))
 }
 
 fn wrong_type(name: &str, data_type: Option<DataType>, value: &[u8]) -> Error {

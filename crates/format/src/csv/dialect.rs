@@ -21,6 +21,26 @@ pub(super) struct Marks {
     pub(super) quote: Option<u8>,
 }
 
+impl Marks {
+    /// Line feeds before the first byte of the row number `row`, counted from 0. For messages: it looks at one byte at
+    /// a time.
+    pub(super) fn line_feeds_before(self, bytes: &[u8], row: usize) -> u64 {
+        let (mut quoted, mut in_row) = (false, false);
+        let (mut rows, mut feeds) = (0, 0);
+        for byte in bytes {
+            let ends = !quoted && matches!(byte, b'\r' | b'\n');
+            if !ends && !in_row && rows == row {
+                break;
+            }
+            rows += usize::from(ends && in_row);
+            in_row = !ends;
+            quoted ^= Some(*byte) == self.quote;
+            feeds += u64::from(*byte == b'\n');
+        }
+        feeds
+    }
+}
+
 impl Dialect {
     /// # Errors
     /// `Config` if a mark is not one ASCII character, or both are the same.

@@ -56,6 +56,8 @@ struct CsvFramer {
     rows: u64,
     /// Whole rows of this page that frames already have.
     rows_given: u64,
+    /// Line feeds of this page before `buffer`.
+    lines: u64,
 }
 
 impl CsvFramer {
@@ -73,6 +75,7 @@ impl CsvFramer {
             blank: true,
             rows: 0,
             rows_given: 0,
+            lines: 0,
         }
     }
 
@@ -85,6 +88,7 @@ impl CsvFramer {
         self.blank = true;
         self.rows = 0;
         self.rows_given = 0;
+        self.lines = 0;
     }
 
     /// Takes bytes up to the end of the first line that is not blank; gives how many.
@@ -97,12 +101,13 @@ impl CsvFramer {
                 self.buffer.clear();
                 continue;
             }
+            self.lines += u64::from(*byte == b'\n');
             if Some(*byte) == self.dialect.marks.quote {
                 self.quoting.step(1);
             } else if matches!(byte, b'\r' | b'\n') && !self.quoting.is_inside() {
                 self.buffer.pop();
                 if !self.buffer.is_empty() {
-                    self.end_first_line()?;
+                    self.end_first_line(*byte)?;
                     return Ok(at + 1);
                 }
             }
@@ -114,7 +119,7 @@ impl CsvFramer {
         Ok(bytes.len())
     }
 
-    fn end_first_line(&mut self) -> Result<()> {
+    fn end_first_line(&mut self, end: u8) -> Result<()> {
         self.refuse_markup()?;
         self.stage = Stage::Rows;
         self.blank = true;
@@ -122,7 +127,9 @@ impl CsvFramer {
             self.header = Some(self.dialect.marks.names(&self.buffer).map_err(|e| e.at(self.place()))?);
             self.buffer.clear();
         } else {
-            self.buffer.push(b'\n');
+            self.buffer.push(end);
+            // It is in the buffer now, line feeds and all.
+            self.lines = 0;
             self.whole = self.buffer.len();
             self.rows = 1;
         }
@@ -195,12 +202,15 @@ impl CsvFramer {
         let mut bytes = std::mem::replace(&mut self.buffer, next);
         bytes.truncate(self.whole);
         self.whole = 0;
+        let first_line = self.lines + 1;
+        self.lines += memchr::memchr_iter(b'\n', &bytes).count() as u64;
         if rows > 0 {
             frames.push(Frame {
                 bytes: Bytes::from(bytes),
                 rows,
                 page: self.page,
                 first_row: self.rows_given + 1,
+                first_line: Some(first_line),
                 header: self.header.clone(),
             });
         }
@@ -226,7 +236,14 @@ impl CsvFramer {
     fn row_place(&self) -> String {
         match self.stage {
             Stage::FirstLine if self.dialect.header => format!("header of page {}", self.page),
-            Stage::FirstLine | Stage::Rows => format!("row {} of page {}", self.rows + 1, self.page),
+            Stage::FirstLine | Stage::Rows => {
+                let row = self.buffer.get(self.whole..).unwrap_or_default();
+                let before = self.buffer.get(..self.whole).unwrap_or_default();
+                // A line end may still stand before the row: the second half of CRLF, or a blank line.
+                let blank = row.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+                let feeds = blank.chain(before).filter(|byte| **byte == b'\n').count() as u64;
+                format!("line {} (row {}) of page {}", self.lines + feeds + 1, self.rows + 1, self.page)
+            }
         }
     }
 
@@ -274,7 +291,7 @@ impl Framer for CsvFramer {
             return Err(self.unclosed());
         }
         if self.stage == Stage::FirstLine && !self.buffer.is_empty() {
-            self.end_first_line()?;
+            self.end_first_line(b'\n')?;
         }
         if self.buffer.len() > self.whole {
             self.rows += u64::from(!self.blank);
@@ -287,7 +304,8 @@ impl Framer for CsvFramer {
         Ok(facts)
     }
 
-    fn restart_page(&mut self) {
+    fn begin_page(&mut self, number: u64) {
+        self.page = number;
         self.start_page();
     }
 }
@@ -339,22 +357,22 @@ mod tests {
     fn each_page_has_its_own_header_and_number() {
         let mut framer = framer(&csv(), &[], limits(100, 100)).unwrap();
         let mut frames = Vec::new();
-        for page in ["a,b\n1,2\n", "b,a\n2,1\n"] {
+        for (number, page) in [(4, "a,b\n1,2\n"), (5, "b,a\n2,1\n")] {
             framer.feed(b"half of a page that ", &mut frames).unwrap();
-            framer.restart_page();
+            framer.begin_page(number);
             framer.feed(page.as_bytes(), &mut frames).unwrap();
             framer.end_page(&mut frames).unwrap();
         }
         let seen: Vec<_> =
             frames.iter().map(|f| (f.page, f.first_row, f.header.clone().unwrap()[0].clone())).collect();
-        assert_eq!(seen, [(1, 1, "a".to_owned()), (2, 1, "b".to_owned())]);
+        assert_eq!(seen, [(4, 1, "a".to_owned()), (5, 1, "b".to_owned())]);
     }
 
     #[test]
     fn a_body_that_ends_inside_quotes_is_truncated() {
         let error = refusal("a,b\n1,\"2\"\n3,\"4\n5,6\n");
         assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Truncated, "csv/unclosed-quote"));
-        assert_eq!(error.context, ["row 2 of page 1"]);
+        assert_eq!(error.context, ["line 3 (row 2) of page 1"]);
         assert_eq!(refusal("a,\"b").context, ["header of page 1"]);
     }
 
@@ -362,7 +380,7 @@ mod tests {
     fn a_row_above_the_limit_fails_by_name() {
         let error = refusal(&format!("a,b\n1,2\n\"{}", "x\n".repeat(40_000)));
         assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Memory, "memory/row-too-large"));
-        assert_eq!(error.context, ["row 2 of page 1"]);
+        assert_eq!(error.context, ["line 3 (row 2) of page 1"]);
         assert!(error.hint.unwrap().contains("never closed"));
         assert_eq!(refusal(&"x".repeat(2000)).kind, ErrorKind::Memory);
     }

@@ -235,12 +235,12 @@ fn errors_say_where_and_what() {
     let error = refusal(&read, &wide);
     assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Type, "csv/type"));
     assert_eq!(error.message, format!("column `b` is int64, but a value is `{}…`", "x".repeat(40)));
-    assert_eq!(error.context, ["row 2 of page 1"]);
+    assert_eq!(error.context, ["line 3 (row 2) of page 1"]);
     assert_eq!(error.hint.as_deref(), Some("declare `columns: { b: text }` under `read`"));
     let error = refusal(&csv(), "a,b\n1,2\n3\n");
-    assert_eq!(error.to_string(), "a row has 1 fields where there are 2 columns, row 2 of page 1");
+    assert_eq!(error.to_string(), "a row has 1 fields where there are 2 columns, line 3 (row 2) of page 1");
     let error = refusal(&csv(), "a,b\n1,2\n3,x\"y\"\n");
-    assert_eq!((error.code.as_str(), error.context[0].as_str()), ("csv/quote", "row 2 of page 1"));
+    assert_eq!((error.code.as_str(), error.context[0].as_str()), ("csv/quote", "line 3 (row 2) of page 1"));
     assert!(error.message.contains("`b`"));
 }
 
@@ -248,7 +248,7 @@ fn errors_say_where_and_what() {
 fn text_that_is_not_utf8_names_its_row() {
     let (frames, _) = frames_of(&csv(), b"a\nx\n\xff\n", 3, LIMITS).unwrap();
     let error = decode_frames(&csv(), &frames).unwrap_err();
-    assert_eq!((error.code.as_str(), error.context[0].as_str()), ("csv/utf8", "row 2 of page 1"));
+    assert_eq!((error.code.as_str(), error.context[0].as_str()), ("csv/utf8", "line 3 (row 2) of page 1"));
     // Half a character in one field and the other half in the next are not a character.
     let (frames, _) = frames_of(&csv(), b"a\n\xc3\n\xa4\n", 3, LIMITS).unwrap();
     assert_eq!(decode_frames(&csv(), &frames).unwrap_err().code, "csv/utf8");

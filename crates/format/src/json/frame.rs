@@ -117,7 +117,7 @@ impl DocumentFramer {
         if self.state.head.len() >= HEAD_BYTES { Err(self.not_json()) } else { Ok(()) }
     }
 
-    fn begin_page(&mut self) {
+    fn start_page(&mut self) {
         self.state = PageState::default();
         self.cutter.begin_page(self.page);
     }
@@ -205,12 +205,12 @@ impl Framer for DocumentFramer {
         let walked = self.state.row_facts.take().map(|state| state.fields);
         let fields = walked.unwrap_or_else(|| std::mem::take(&mut self.state.walk.fields));
         let facts = PageFacts { rows: self.cutter.rows(), fields };
-        self.page += 1;
-        self.begin_page();
+        self.begin_page(self.page + 1);
         Ok(facts)
     }
 
-    fn restart_page(&mut self) {
-        self.begin_page();
+    fn begin_page(&mut self, number: u64) {
+        self.page = number;
+        self.start_page();
     }
 }

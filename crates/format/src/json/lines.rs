@@ -83,6 +83,7 @@ impl LineFramer {
             rows: self.frame_rows,
             page: self.page,
             first_row,
+            first_line: None,
             header: None,
         });
         self.frame_rows = 0;
@@ -153,11 +154,11 @@ impl Framer for LineFramer {
             self.emit(frames);
         }
         let facts = PageFacts { rows: self.rows, ..PageFacts::default() };
-        *self = Self { page: self.page + 1, ..Self::new(self.limits) };
+        self.begin_page(self.page + 1);
         Ok(facts)
     }
 
-    fn restart_page(&mut self) {
-        *self = Self { page: self.page, ..Self::new(self.limits) };
+    fn begin_page(&mut self, number: u64) {
+        *self = Self { page: number, ..Self::new(self.limits) };
     }
 }

@@ -266,6 +266,7 @@ impl RowCutter {
             rows: self.frame_rows,
             page: self.page,
             first_row,
+            first_line: None,
             header: None,
         });
         self.frame_rows = 0;

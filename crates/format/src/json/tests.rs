@@ -55,8 +55,14 @@ fn batches(read: &Read, page: &[u8], chunk: usize) -> Result<Vec<RecordBatch>> {
 
 /// One batch from rows spelt as text.
 fn rows(read: &Read, text: &str) -> Result<RecordBatch> {
-    let frame =
-        Frame { bytes: text.as_bytes().to_vec().into(), rows: 0, page: 3, first_row: 11, header: None };
+    let frame = Frame {
+        bytes: text.as_bytes().to_vec().into(),
+        rows: 0,
+        page: 3,
+        first_row: 11,
+        first_line: None,
+        header: None,
+    };
     let mut decoder = crate::decoder(read)?;
     decoder.set_schema(&decoder.infer(&frame, None)?)?;
     decode(decoder.as_mut(), &frame)
@@ -175,7 +181,7 @@ fn counts_pages_and_rows_across_frames() {
     }
     let mut frames = Vec::new();
     framer.feed(br#"[{"a":1},{"#, &mut frames).unwrap();
-    framer.restart_page();
+    framer.begin_page(3);
     let (frames, _) = frames_of(framer.as_mut(), br#"[{"a":1}]"#, 100).unwrap();
     assert_eq!((frames[0].page, frames[0].first_row), (3, 1));
 }
@@ -325,6 +331,7 @@ fn a_value_that_does_not_fit_is_named() {
             rows: 0,
             page: 3,
             first_row,
+            first_line: None,
             header: None,
         };
         let mut decoder = crate::decoder(read).unwrap();
@@ -382,6 +389,7 @@ fn values_without_a_common_type_ask_for_a_declaration() {
         rows: 2,
         page: 1,
         first_row: 1,
+        first_line: None,
         header: None,
     };
     error(
@@ -424,7 +432,7 @@ fn broken_rows_are_errors_with_their_place() {
     }
     let mut bytes = br#"{"a":"good"},{"a":"bad "#.to_vec();
     bytes.extend(b"\xff\"}");
-    let frame = Frame { bytes: bytes.into(), rows: 2, page: 1, first_row: 1, header: None };
+    let frame = Frame { bytes: bytes.into(), rows: 2, page: 1, first_row: 1, first_line: None, header: None };
     error(
         decode(crate::decoder(&read(json!({}))).unwrap().as_mut(), &frame),
         "json/syntax",
@@ -462,6 +470,7 @@ fn the_schema_grows_only_where_it_is_new() {
         rows: 1,
         page: 1,
         first_row: 1,
+        first_line: None,
         header: None,
     };
     let mut schema_after =
@@ -566,7 +575,7 @@ proptest! {
         proptest::sample::select(b"{}[]\",:\\ \n019.-eEtfnu".to_vec()), any::<u8>()], 0..200), chunk in 1usize..50) {
         let _ = batches(&read(json!({})), &bytes, chunk);
         let _ = batches(&read(json!({ "format": "ndjson" })), &bytes, chunk);
-        let frame = Frame { bytes: bytes.into(), rows: 0, page: 1, first_row: 1, header: None };
+        let frame = Frame { bytes: bytes.into(), rows: 0, page: 1, first_row: 1, first_line: None, header: None };
         let _ = crate::decoder(&read(json!({ "columns": { "a": "json" } }))).unwrap().infer(&frame, None);
     }
 
