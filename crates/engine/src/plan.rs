@@ -2,7 +2,7 @@
 
 use dil_flow::Checked;
 use dil_model::Result;
-use dil_model::config::{Connection, FilesWrite, Flow, Publish, Stage, Write, WriteMode};
+use dil_model::config::{Connection, FilesWrite, Flow, Publish, Stage, Units, Write, WriteMode};
 use dil_model::template::Variables;
 use dil_model::unit::EachRow;
 use dil_plan::{Decision, History, PlannedUnit, StageInput};
@@ -34,10 +34,13 @@ pub struct PlanReport {
 pub struct StagePlan {
     /// The stage's name.
     pub stage: String,
-    /// The units that would run; the first ten thousand.
+    /// The units that would run; the first ten thousand. If `values_known` is false, those of one value, which stands
+    /// as `?` in them.
     pub units: Vec<PlanUnit>,
-    /// How many would run.
+    /// How many would run; if `values_known` is false, for each value.
     pub units_total: u64,
+    /// Whether the values are known that divide the stage: the stage that gives them has run.
+    pub values_known: bool,
     /// Why others would not, with their number.
     pub skipped: Vec<(String, u64)>,
     /// The first request of the first unit, secrets masked.
@@ -95,19 +98,22 @@ fn plan_stage(
         stage: name.to_owned(),
         units: Vec::new(),
         units_total: 0,
+        values_known: true,
         skipped: Vec::new(),
         first_request: None,
         limits: limits(flow, stage),
         guarantee: guarantee(stage),
         note: None,
     };
-    let (rows, note) = upstream_rows(flow, stage, ledger)?;
-    plan.note = note;
+    let upstream = upstream_rows(flow, stage, ledger)?;
+    plan.note = upstream.note;
+    plan.values_known = upstream.known;
+    let units = if upstream.known { stage.units.clone() } else { stage.units.as_ref().map(of_any_value) };
     let latest = ledger
         .map(|ledger| ledger.stage_progress(&flow.flow, name))
         .transpose()?
         .and_then(|(latest, _)| latest);
-    let input = StageInput { units: stage.units.as_ref(), now, rows: rows.as_deref(), latest };
+    let input = StageInput { units: units.as_ref(), now, rows: upstream.rows.as_deref(), latest };
     let history = |signature: &str| {
         let found = ledger.map(|ledger| ledger.history(&flow.flow, name, signature)).transpose()?.flatten();
         Ok(found.as_ref().map(History::from))
@@ -144,26 +150,39 @@ fn shown(unit: &PlannedUnit) -> PlanUnit {
     }
 }
 
-/// The rows that the stage's units come from, as far as they are known, and what to say about that.
-fn upstream_rows(
-    flow: &Flow,
-    stage: &Stage,
-    ledger: Option<&Ledger>,
-) -> Result<(Option<Vec<EachRow>>, Option<String>)> {
+/// The rows that a stage's units come from, as far as they are known.
+struct Upstream {
+    rows: Option<Vec<EachRow>>,
+    known: bool,
+    note: Option<String>,
+}
+
+fn upstream_rows(flow: &Flow, stage: &Stage, ledger: Option<&Ledger>) -> Result<Upstream> {
     let each = stage.units.as_ref().and_then(|units| units.each.as_ref());
     let Some((each, upstream)) = each.and_then(|each| each.rows_of.as_ref().map(|upstream| (each, upstream)))
     else {
-        return Ok((None, None));
+        return Ok(Upstream { rows: None, known: true, note: None });
     };
     let latest = ledger.map(|ledger| ledger.latest_rows(&flow.flow, upstream)).transpose()?.flatten();
     let (Some(ledger), Some((run, started))) = (ledger, latest) else {
-        let note = format!(
-            "how many values stage `{upstream}` gives is unknown until it has run once: units are values × intervals"
-        );
-        return Ok((Some(Vec::new()), Some(note)));
+        let any = each.fields.iter().map(|field| (field.clone(), "?".into())).collect();
+        let note = format!("how many values stage `{upstream}` gives is unknown until it has run once");
+        return Ok(Upstream { rows: Some(vec![any]), known: false, note: Some(note) });
     };
     let rows = each_rows(ledger, &flow.flow, upstream, &run, &crate::run::needed_columns(each))?;
-    Ok((Some(rows), Some(format!("by the rows that stage `{upstream}` gave in the run of {started}"))))
+    let started = started.split_once('.').map_or(started.clone(), |(seconds, _)| format!("{seconds}Z"));
+    let note = format!("by the rows that stage `{upstream}` gave in the run of {started}; they may change");
+    Ok(Upstream { rows: Some(rows), known: true, note: Some(note) })
+}
+
+/// The same division for a value that is not known: nothing can be filtered, and no bound applies to one value alone.
+fn of_any_value(units: &Units) -> Units {
+    let mut units = units.clone();
+    units.max = None;
+    if let Some(each) = &mut units.each {
+        each.filter.clear();
+    }
+    units
 }
 
 fn first_request(flow: &Flow, stage: &Stage, unit: &PlannedUnit) -> Result<Option<String>> {

@@ -11,7 +11,7 @@ use crate::values::whole;
 const TAKEN: [&str; 3] = ["low", "high", "run"];
 
 /// Says what is wrong with a `units` section; `path` leads to it (`["stages", "orders", "units"]`).
-pub fn check(units: &Units, path: &[&str]) -> Vec<Problem> {
+pub(crate) fn check(units: &Units, path: &[&str]) -> Vec<Problem> {
     let mut problems = units.each.as_ref().map(|each| check_each(each, path)).unwrap_or_default();
     if units.max == Some(0) {
         let problem =

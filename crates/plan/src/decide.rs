@@ -66,7 +66,8 @@ pub struct PlannedUnit {
     pub interval: Option<Interval>,
     /// Why it runs.
     pub reason: Reason,
-    /// Whether the files it published before are exchanged for the new ones, rather than added to.
+    /// Whether the files it published before are exchanged for the new ones, rather than added to: it is read from its
+    /// beginning. A unit that was never recorded may own files still, if its history was forgotten by hand.
     pub replaces: bool,
 }
 
@@ -103,8 +104,8 @@ pub enum Decision {
 /// earliest; for that `history` is asked twice for each unit.
 ///
 /// # Errors
-/// `Config` if [`check`](crate::check()) would find a problem, `Content` if an upstream row cannot name a unit; what `history`
-/// returns comes as an item, and is the last one.
+/// `Config` if a rule of `units` is broken, `Content` if an upstream row cannot name a unit; what `history` returns comes
+/// as an item, and is the last one.
 pub fn decide<'h, H>(input: &StageInput<'_>, history: H) -> Result<StagePlan<'h>>
 where
     H: FnMut(&str) -> Result<Option<History>> + 'h,
@@ -298,7 +299,7 @@ impl Rules {
         };
         let Some(recorded) = history.recorded_high else {
             let reason = if history.failed { Reason::FailedBefore } else { Reason::New };
-            return Some(Verdict { interval: Some(clipped), reason, replaces: history.done_before });
+            return Some(Verdict { interval: Some(clipped), reason, replaces: true });
         };
         if recorded < clipped.high {
             let low = if self.grace { clipped.low } else { recorded.max(clipped.low) };

@@ -4,9 +4,7 @@
 //! recorded history go in, decisions come out. No clock, no file, no ledger. Units are streamed, so that a stage with
 //! millions of them needs memory for its values and for at most `max` short keys, never for its units.
 //!
-//! - [`check`] says what is wrong with a `units` section;
-//! - [`decide`] gives a [`Decision`] for each unit, oldest interval first;
-//! - [`Tally`] turns decisions into sentences.
+//! [`decide`] gives a [`Decision`] for each unit, oldest interval first.
 
 mod check;
 mod decide;
@@ -17,9 +15,4 @@ mod range;
 mod signature;
 mod values;
 
-pub use check::check;
 pub use decide::{Decision, History, PlannedUnit, Reason, Skip, StageInput, StagePlan, decide};
-pub use explain::Tally;
-pub use partition::{Partition, Partitions};
-pub use range::Range;
-pub use signature::signature;

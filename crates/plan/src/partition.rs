@@ -8,16 +8,16 @@ use crate::range::Range;
 
 /// One interval of the grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Partition {
+pub(crate) struct Partition {
     /// The whole interval; the last one may reach beyond the range.
-    pub nominal: Interval,
+    pub(crate) nominal: Interval,
     /// Its part inside the range.
-    pub clipped: Interval,
+    pub(crate) clipped: Interval,
 }
 
 impl Partition {
     /// Whether the range cuts it short.
-    pub fn is_partial(&self) -> bool {
+    pub(crate) fn is_partial(&self) -> bool {
         self.clipped.high < self.nominal.high
     }
 }
@@ -28,7 +28,7 @@ impl Partition {
 /// 31st are 31, 29, 31, 30 …, and a day has 23 to 25 hours. A day that a zone leaves out (Apia, 30 December 2011) makes
 /// no partition.
 #[derive(Debug, Clone)]
-pub struct Partitions {
+pub(crate) struct Partitions {
     from: Zoned,
     every: Every,
     to: Timestamp,
@@ -39,7 +39,7 @@ pub struct Partitions {
 
 impl Partitions {
     /// The partitions of `range`; none if it is empty.
-    pub fn new(range: &Range, every: Every) -> Self {
+    pub(crate) fn new(range: &Range, every: Every) -> Self {
         let from = range.from.to_zoned(range.zone.clone());
         Self { low: range.from, from, every, to: range.to, boundary: 0 }
     }

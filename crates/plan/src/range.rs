@@ -7,13 +7,13 @@ use jiff::tz::TimeZone;
 
 /// `[from, to)` with the zone that its calendar steps follow.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Range {
+pub(crate) struct Range {
     /// The first instant.
-    pub from: Timestamp,
+    pub(crate) from: Timestamp,
     /// The first instant after the last; not above `from` if nothing is inside.
-    pub to: Timestamp,
+    pub(crate) to: Timestamp,
     /// The zone of calendar steps and of times without offset.
-    pub zone: TimeZone,
+    pub(crate) zone: TimeZone,
 }
 
 /// What is wrong with a setting: its key, what is wrong, what to do.

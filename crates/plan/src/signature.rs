@@ -10,7 +10,7 @@ use serde_json::Value;
 /// matters. The interval is named by its first instant only, so that a unit keeps its name while its end moves. A text is
 /// quoted as JSON where it could be taken for something else: different units never share a name. A unit without
 /// values and interval is `all`.
-pub fn signature(each: &EachRow, low: Option<Timestamp>) -> String {
+pub(crate) fn signature(each: &EachRow, low: Option<Timestamp>) -> String {
     let mut names: Vec<&String> = each.keys().collect();
     names.sort_unstable();
     let mut pairs: Vec<String> = names

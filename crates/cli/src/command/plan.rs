@@ -35,10 +35,13 @@ fn shown(paint: Paint, plan: &PlanReport, units_max: usize) -> String {
 }
 
 fn stage_shown(paint: Paint, plan: &StagePlan, units_max: usize) -> String {
-    let mut head = match (plan.units_total, &plan.note) {
+    let mut head = match (plan.units_total, plan.values_known, &plan.note) {
+        (units, false, _) => {
+            format!("{} to run for each value", counted(units, "unit"))
+        }
         // The note tells what hangs on rows that may be other ones by then.
-        (0, Some(_)) => "no unit to run, as far as is known".to_owned(),
-        (units, _) => format!("{} to run", counted(units, "unit")),
+        (0, true, Some(_)) => "no unit to run, as far as is known".to_owned(),
+        (units, true, _) => format!("{} to run", counted(units, "unit")),
     };
     for (why, number) in &plan.skipped {
         head.push_str(&format!(", {} skipped: {}", count(*number), harmless(why)));

@@ -128,7 +128,8 @@ fn reset(
     if done.files > 0 {
         let files = counted(done.files, "published file");
         let text = format!(
-            "{files} stayed where they are; remove them before the next run, or their rows are there twice"
+            "{files} left in place: a unit that is read again replaces its own; \
+             remove by hand those of units that the flow no longer has"
         );
         terminal.tell(&format!("{}: {text}\n", terminal.err.warning("warning")));
     }
@@ -141,9 +142,8 @@ fn shown_or_nothing(paint: Paint, stages: &[StageRow]) -> String {
 
 fn forgotten(report: &ResetReport) -> String {
     format!(
-        "{} with their watermarks, {} and a schema of {}",
+        "{} with their watermarks, and a schema of {}",
         counted(report.units, "unit"),
-        counted(report.files, "file"),
         counted(report.columns, "column")
     )
 }

@@ -31,6 +31,22 @@ stages:
     write: { files: { path: out/events, format: parquet } }
 ";
 
+const BY_TEAM: &str = "flow: by_team
+connections:
+  api: { http: { base: 'https://api.example.com/v1' } }
+stages:
+  teams:
+    read: { http: { connection: api, path: /teams }, format: json }
+  members:
+    units:
+      each: { rows_of: teams, fields: [id], where: { state: active } }
+      time: { from: 2024-01-01, to: now, every: month }
+    read:
+      http: { connection: api, path: '/teams/{{ id }}/members', query: { since: '{{ low | iso }}' } }
+      format: json
+    write: { files: { path: out/members, format: parquet } }
+";
+
 const FILES_FLOW: &str = "flow: files
 stages:
   rows:
@@ -155,6 +171,8 @@ fn plan_tells_units_reasons_requests_and_promises() {
     let plan = folder.dil(&["plan", "--as-of", "2024-03-15", "--json"]).succeeded();
     let plan: serde_json::Value = serde_json::from_str(&plan.stdout).expect("the plan is JSON");
     assert_eq!(plan["stages"][1]["units_total"], 6, "two countries, three months");
+    folder.write("by_team.yaml", BY_TEAM);
+    check("plan_unknown_values", &folder, &["plan", "by_team.yaml", "--as-of", "2024-02-15"]);
     check("plan_no_time", &folder, &["plan", "--as-of", "yesterday"]);
 }
 

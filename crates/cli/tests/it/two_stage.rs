@@ -92,6 +92,17 @@ fn late_rows_within_grace_take_the_place_of_what_was_there() {
 }
 
 #[test]
+fn a_stage_that_was_reset_is_read_again_and_replaces_its_files() {
+    let scene = Scene::small();
+    scene.run("2024-03-01", &[]).succeeded();
+    scene.dil().run(&["state", "reset", "two_stage", "events", "--yes"]).succeeded();
+    scene.oracle.forget();
+    scene.run("2024-03-01", &[]).succeeded();
+    assert_eq!(intervals_asked(&scene).len(), 4, "everything is read again");
+    scene.assert_exactly_once("2024-03-01");
+}
+
+#[test]
 fn workers_give_the_same_rows() {
     let scene = Scene::small();
     scene.run("2024-03-01", &["--workers", "2"]).succeeded();

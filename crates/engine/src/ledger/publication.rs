@@ -46,8 +46,6 @@ pub(crate) struct PublishedUnit {
     pub(crate) high: Option<Timestamp>,
     pub(crate) counts: Counts,
     pub(crate) files: Vec<StagedFile>,
-    /// Whether the unit's earlier files are among `removes`.
-    pub(crate) replaces: bool,
 }
 
 impl Publication {

@@ -36,10 +36,10 @@ CREATE TABLE stage_schema (
     PRIMARY KEY (flow, stage, kind)
 ) WITHOUT ROWID;
 
--- One row for each unit that was ever begun.
+-- One row for each unit that was ever begun. A forgotten one keeps its count of attempts, which names its files.
 CREATE TABLE unit (
     flow TEXT NOT NULL, stage TEXT NOT NULL, signature TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('running', 'staged', 'done', 'failed')),
+    state TEXT NOT NULL CHECK (state IN ('running', 'staged', 'done', 'failed', 'forgotten')),
     recorded_high INTEGER, done_before INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
     rows INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
     run TEXT NOT NULL, updated TEXT NOT NULL, error TEXT,

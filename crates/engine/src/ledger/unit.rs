@@ -59,7 +59,7 @@ impl Ledger {
             connection
                 .prepare_cached(
                     "SELECT recorded_high, done_before, state, done_run, updated FROM unit
-                     WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
+                     WHERE flow = ?1 AND stage = ?2 AND signature = ?3 AND state <> 'forgotten'",
                 )?
                 .query_row([flow, stage, signature], |row| {
                     Ok((

@@ -107,7 +107,7 @@ pub struct StageRow {
 pub struct ResetReport {
     /// Units, with their watermarks.
     pub units: u64,
-    /// Published files that the ledger knew; they stay where they are.
+    /// Published files; they stay until the units that own them are read again.
     pub files: u64,
     /// Columns of the schema.
     pub columns: u64,
@@ -174,7 +174,7 @@ impl LedgerView {
                          AND f.output = 'write'),
                         run, updated, error
                      FROM unit u
-                     WHERE (?1 IS NULL OR flow = ?1) AND (?2 IS NULL OR stage = ?2) AND (?3 IS NULL OR state = ?3)
+                     WHERE state <> 'forgotten' AND (?1 IS NULL OR flow = ?1) AND (?2 IS NULL OR stage = ?2) AND (?3 IS NULL OR state = ?3)
                      ORDER BY flow, stage, signature LIMIT coalesce(?4, -1)",
                 )?
                 .query_map(params![filter.flow, filter.stage, filter.state, filter.limit], unit_row)?
@@ -224,27 +224,35 @@ impl LedgerView {
             .collect()
     }
 
-    /// Forgets a stage: its units, watermarks and schema. Published files stay; the ledger no longer knows them.
+    /// Forgets a stage: what is recorded of its units, their watermarks, and its schema, so that all of it is read again.
+    /// Published files stay, and whose they are is still known: a unit that is read again replaces its own.
     ///
     /// # Errors
     /// `Lease` while a run of the flow is under way, `State`.
     pub fn reset(&self, flow: &str, stage: &str, dry_run: bool) -> Result<ResetReport> {
         let columns =
             self.ledger.stage_schema(flow, stage, "read")?.map_or(0, |schema| schema.0.len() as u64);
-        let count = |table: &str| {
-            let query = format!("SELECT count(*) FROM {table} WHERE flow = ?1 AND stage = ?2");
+        let count = |table: &str, which: &str| {
+            let query = format!("SELECT count(*) FROM {table} WHERE flow = ?1 AND stage = ?2 AND {which}");
             self.ledger.read(|connection| connection.query_row(&query, [flow, stage], |row| row.get(0)))
         };
-        let report = ResetReport { units: count("unit")?, files: count("file")?, columns };
+        let report = ResetReport {
+            units: count("unit", "state <> 'forgotten'")?,
+            files: count("file", "output = 'write'")?,
+            columns,
+        };
         if dry_run {
             return Ok(report);
         }
         let lease = self.ledger.take_lease(flow, std::time::Duration::from_secs(15))?;
         let forgotten = self.ledger.write(&lease, "stage.reset", |transaction| {
-            for table in ["unit", "file", "stage_schema"] {
-                transaction
-                    .execute(&format!("DELETE FROM {table} WHERE flow = ?1 AND stage = ?2"), [flow, stage])?;
-            }
+            transaction.execute(
+                "UPDATE unit SET state = 'forgotten', recorded_high = NULL, done_before = 0, rows = 0, bytes = 0,
+                     error = NULL, work = NULL, position = NULL, manifest = NULL, done_run = NULL
+                 WHERE flow = ?1 AND stage = ?2",
+                [flow, stage],
+            )?;
+            transaction.execute("DELETE FROM stage_schema WHERE flow = ?1 AND stage = ?2", [flow, stage])?;
             Ok(())
         });
         self.ledger.release_lease(&lease)?;

@@ -60,6 +60,7 @@ impl Roll {
     pub(crate) fn close(&mut self) -> Result<&[StagedFile]> {
         for output in &mut self.outputs {
             output.close(&mut self.files)?;
+            output.due = false;
         }
         self.checkpointed = Instant::now();
         Ok(&self.files)
@@ -76,6 +77,8 @@ struct OutputRoll {
     input: Option<(SchemaRef, Vec<usize>)>,
     sink: Sink,
     shuffle_memory: usize,
+    /// A file got full and was closed in the middle of a page: a checkpoint is due at its end.
+    due: bool,
 }
 
 /// Where and how files of one output are staged.
@@ -101,7 +104,13 @@ impl OutputRoll {
     fn new(spec: OutputSpec, encoder_memory: usize, shuffle_memory: usize) -> Self {
         let sink =
             if spec.files.partition_by.is_empty() { Sink::Plain(None) } else { Sink::Partitioned(None) };
-        Self { stage: Staging { spec, sequence: 0, encoder_memory }, input: None, sink, shuffle_memory }
+        Self {
+            stage: Staging { spec, sequence: 0, encoder_memory },
+            input: None,
+            sink,
+            shuffle_memory,
+            due: false,
+        }
     }
 
     fn write(&mut self, batch: &RecordBatch, files: &mut Vec<StagedFile>) -> Result<()> {
@@ -123,6 +132,7 @@ impl OutputRoll {
                     // make one grow without bound.
                     if file.encoder.file_bytes() >= self.stage.spec.files.file_size.0 / 4 * 5 {
                         files.extend(open.take().map(OpenFile::finish).transpose()?);
+                        self.due = true;
                     }
                 }
                 Ok(())
@@ -156,10 +166,11 @@ impl OutputRoll {
     }
 
     fn is_full(&self) -> bool {
-        match &self.sink {
-            Sink::Plain(Some(file)) => file.encoder.file_bytes() >= self.stage.spec.files.file_size.0,
-            _ => false,
-        }
+        self.due
+            || match &self.sink {
+                Sink::Plain(Some(file)) => file.encoder.file_bytes() >= self.stage.spec.files.file_size.0,
+                _ => false,
+            }
     }
 
     fn close(&mut self, files: &mut Vec<StagedFile>) -> Result<()> {

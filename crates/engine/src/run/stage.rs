@@ -394,7 +394,6 @@ async fn publish(
             high: unit.interval.map(|interval| interval.high),
             counts: recorded.counts,
             files: recorded.files,
-            replaces: unit.replaces,
         });
     }
     let schemas = context.port.schemas();

@@ -44,7 +44,7 @@ fn plan(units: &Units, now: &str, ledger: &Ledger) -> Vec<Decision> {
         .collect()
 }
 
-/// `signature low..high reason[, replaces]` of what runs; dates only.
+/// `signature low..high reason[ adds]` of what runs; dates only.
 fn runs(decisions: &[Decision]) -> Vec<String> {
     let day = |at: Timestamp| at.strftime("%m-%d").to_string();
     let run = |decision: &Decision| match decision {
@@ -54,13 +54,9 @@ fn runs(decisions: &[Decision]) -> Vec<String> {
                 unit.interval.map(|i| format!("{}..{}", day(i.low), day(i.high))).unwrap_or_default();
             let each = unit.each.get("f").and_then(|value| value.as_str()).unwrap_or_default();
             Some(
-                format!(
-                    "{each} {interval} {:?}{}",
-                    unit.reason,
-                    if unit.replaces { " replaces" } else { "" }
-                )
-                .trim()
-                .to_owned(),
+                format!("{each} {interval} {:?}{}", unit.reason, if unit.replaces { "" } else { " adds" })
+                    .trim()
+                    .to_owned(),
             )
         }
     };
@@ -130,18 +126,21 @@ fn done_units_make_no_empty_intervals() {
 fn an_unfinished_unit_reads_on_and_adds() {
     let units = time(json!({ "from": "2020-01-01", "every": "month" }));
     let known = ledger(&[("time=2020-01-01T00:00:00Z", done("2020-01-10"))]);
-    assert_eq!(runs(&plan(&units, "2020-01-16", &known)), ["01-10..01-16 Unfinished"]);
+    assert_eq!(runs(&plan(&units, "2020-01-16", &known)), ["01-10..01-16 Unfinished adds"]);
     assert_eq!(runs(&plan(&units, "2020-01-10", &known)), [""; 0]);
-    assert_eq!(runs(&plan(&units, "2020-02-05", &known)), ["01-10..02-01 Unfinished", "02-01..02-05 New"]);
+    assert_eq!(
+        runs(&plan(&units, "2020-02-05", &known)),
+        ["01-10..02-01 Unfinished adds", "02-01..02-05 New"]
+    );
 }
 
 #[test]
 fn an_unfinished_unit_with_grace_is_read_again_whole() {
     let units = time(json!({ "from": "2020-01-01", "every": "month", "grace": "3d" }));
     let known = ledger(&[("time=2020-01-01T00:00:00Z", done("2020-01-10"))]);
-    assert_eq!(runs(&plan(&units, "2020-01-16", &known)), ["01-01..01-16 Unfinished replaces"]);
+    assert_eq!(runs(&plan(&units, "2020-01-16", &known)), ["01-01..01-16 Unfinished"]);
     // Recorded as far as there is anything, and late rows may have come.
-    assert_eq!(runs(&plan(&units, "2020-01-10", &known)), ["01-01..01-10 Late replaces"]);
+    assert_eq!(runs(&plan(&units, "2020-01-10", &known)), ["01-01..01-10 Late"]);
 }
 
 #[test]
@@ -149,10 +148,7 @@ fn grace_reads_again_what_ends_after_the_cut_off() {
     let units = time(json!({ "from": "2020-01-01", "to": "2020-01-06", "every": "day", "grace": "2d" }));
     let decisions = plan(&units, "2020-02-01", &days_done(&[1, 2, 3, 4]));
     // Cut-off 01-03: the day that ends there is left alone.
-    assert_eq!(
-        runs(&decisions),
-        ["01-03..01-04 Late replaces", "01-04..01-05 Late replaces", "01-05..01-06 New"]
-    );
+    assert_eq!(runs(&decisions), ["01-03..01-04 Late", "01-04..01-05 Late", "01-05..01-06 New"]);
 }
 
 #[test]
@@ -168,7 +164,7 @@ fn the_cut_off_counts_calendar_days_in_the_zone() {
         signatures.iter().zip(highs).map(|(low, high)| (format!("time={low}"), done(high))).collect();
     let decisions = plan(&units, "2024-05-01", &known);
     // One day before 31 March 24:00 is 30 March 24:00, 23 hours earlier.
-    assert_eq!(runs(&decisions), ["03-30..03-31 Late replaces"]);
+    assert_eq!(runs(&decisions), ["03-30..03-31 Late"]);
 }
 
 #[test]
@@ -222,12 +218,12 @@ fn no_unit_starves_behind_late_or_full_ones() {
         ..time(json!({ "from": "2020-01-01", "to": "2020-01-06", "every": "day", "grace": "3d" }))
     };
     let decisions = plan(&late, "2020-02-01", &days_done(&[1, 2, 3, 4]));
-    assert_eq!(runs(&decisions), ["01-02..01-03 Late replaces", "01-05..01-06 New"]);
+    assert_eq!(runs(&decisions), ["01-02..01-03 Late", "01-05..01-06 New"]);
 
     let full = with_values(Units::default(), &["f1", "f2", "f3"], Some(2));
     let read = |day: &str| History { done_before: true, tried: Some(at(day)), ..History::default() };
     let known = ledger(&[("f=f1", read("2020-01-02")), ("f=f2", read("2020-01-01"))]);
-    assert_eq!(runs(&plan(&full, "2020-02-01", &known)), ["f2  Snapshot replaces", "f3  Snapshot replaces"]);
+    assert_eq!(runs(&plan(&full, "2020-02-01", &known)), ["f2  Snapshot", "f3  Snapshot"]);
 }
 
 #[test]
@@ -376,7 +372,7 @@ proptest! {
                 let Decision::Run(unit) = decision else { continue };
                 (any, tries) = (true, tries + 1);
                 let interval = unit.interval.unwrap();
-                prop_assert!(interval.low < interval.high && !unit.replaces);
+                prop_assert!(interval.low < interval.high && unit.replaces == (unit.reason != Reason::Unfinished));
                 if run < steps.len() && failing >> (tries % 64) & 1 == 1 {
                     known.entry(unit.signature).or_default().failed = true;
                 } else {
