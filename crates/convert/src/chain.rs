@@ -12,19 +12,15 @@ use dil_model::template::Variables;
 use dil_model::{Error, ErrorKind, Result};
 
 use crate::cast::Casts;
-use crate::check::check;
 use crate::derive::Derivation;
 use crate::project::Projection;
 
-/// Makes the conversions of one work unit; templates are rendered with the unit's `variables`.
+/// Makes the conversions of one work unit, of steps that the flow's checks let pass; templates are rendered with the
+/// unit's `variables`.
 ///
 /// # Errors
-/// `Config` if [`check`] would find a problem or a template fails, `Type` if a rendered value does not fit its type.
+/// `Config` if a template fails, `Type` if a rendered value does not fit its type.
 pub fn chain(steps: &[Convert], variables: &Variables) -> Result<Chain> {
-    if let Some(problem) = check(steps, &[]).into_iter().next() {
-        let error = Error::new(ErrorKind::Config, problem.code, problem.message);
-        return Err(problem.hint.into_iter().fold(error, Error::hint));
-    }
     let step = |step: &Convert| {
         Ok(match step {
             Convert::Derive(columns) => Step::Derive(Derivation::new(columns, variables)?),

@@ -8,11 +8,9 @@
 
 mod cast;
 mod chain;
-mod check;
 mod derive;
 mod project;
 mod resolve;
 mod time;
 
 pub use chain::{Chain, chain};
-pub use check::check;

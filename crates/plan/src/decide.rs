@@ -2,10 +2,9 @@
 
 use dil_model::config::{Every, Partial, TimeUnits, Units};
 use dil_model::unit::EachRow;
-use dil_model::{Error, ErrorKind, Interval, Result};
+use dil_model::{Interval, Result};
 use jiff::Timestamp;
 
-use crate::check::check;
 use crate::limit::{Limit, Rank, rank};
 use crate::partition::{Partition, Partitions};
 use crate::range::Range;
@@ -104,16 +103,12 @@ pub enum Decision {
 /// earliest; for that `history` is asked twice for each unit.
 ///
 /// # Errors
-/// `Config` if a rule of `units` is broken, `Content` if an upstream row cannot name a unit; what `history` returns comes
+/// `Config` if `units` is not as the flow's checks let it pass, `Content` if an upstream row cannot name a unit; what `history` returns comes
 /// as an item, and is the last one.
 pub fn decide<'h, H>(input: &StageInput<'_>, history: H) -> Result<StagePlan<'h>>
 where
     H: FnMut(&str) -> Result<Option<History>> + 'h,
 {
-    if let Some(problem) = input.units.map(|units| check(units, &[])).unwrap_or_default().into_iter().next() {
-        let error = Error::new(ErrorKind::Config, problem.code, problem.message);
-        return Err(problem.hint.into_iter().fold(error, Error::hint));
-    }
     let time = input.units.and_then(|units| units.time.as_ref());
     let rules = Rules::new(time, input.now, input.latest)?;
     let values = values(input.units.and_then(|units| units.each.as_ref()), input.rows)?;
@@ -270,10 +265,7 @@ impl Rules {
                 cut_off: None,
             });
         };
-        let range = Range::read(time, now).map_err(|flaws| {
-            let text: Vec<String> = flaws.into_iter().map(|flaw| flaw.message).collect();
-            Error::new(ErrorKind::Config, "plan/instant", text.join("; "))
-        })?;
+        let range = Range::read(time, now)?;
         let cut_off = match (&time.grace, latest) {
             (Some(grace), Some(latest)) => {
                 let back = latest.to_zoned(range.zone.clone()).checked_sub(grace.0);

@@ -6,7 +6,6 @@
 //!
 //! [`decide`] gives a [`Decision`] for each unit, oldest interval first.
 
-mod check;
 mod decide;
 mod explain;
 mod limit;

@@ -1,6 +1,7 @@
 //! The stretch of time that a stage covers, read from its configuration.
 
 use dil_model::config::TimeUnits;
+use dil_model::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
@@ -16,52 +17,28 @@ pub(crate) struct Range {
     pub(crate) zone: TimeZone,
 }
 
-/// What is wrong with a setting: its key, what is wrong, what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Flaw {
-    pub(crate) key: &'static str,
-    pub(crate) slug: &'static str,
-    pub(crate) message: String,
-    pub(crate) hint: &'static str,
-}
-
-const INSTANT_HINT: &str = "write a date (2024-01-01), a date and time (2024-01-01T06:00:00), or one with its offset (2024-01-01T06:00:00+02:00)";
-
 impl Range {
     /// Reads `from`, `to` and `timezone`.
     ///
     /// A date is its first instant in the zone; a date and time without offset is read in the zone, and if the clocks
     /// skip or repeat it, as RFC 5545 says: after the gap, the first of two.
-    pub(crate) fn read(time: &TimeUnits, now: Timestamp) -> Result<Self, Vec<Flaw>> {
+    ///
+    /// # Errors
+    /// `Config` for what is no instant or no zone.
+    pub(crate) fn read(time: &TimeUnits, now: Timestamp) -> Result<Self> {
         let zone = TimeZone::get(&time.timezone).map_err(|_| {
-            vec![Flaw {
-                key: "timezone",
-                slug: "plan/timezone",
-                message: format!("`{}` is not a time zone", time.timezone),
-                hint: "write an IANA name like Europe/Vienna, or UTC",
-            }]
+            Error::new(ErrorKind::Config, "plan/timezone", format!("`{}` is not a time zone", time.timezone))
+                .hint("write an IANA name like Europe/Vienna, or UTC")
         })?;
-        let from = instant(&time.from, &zone).map_err(|message| flaw("from", message));
-        let to = if time.to == "now" {
-            Ok(now)
-        } else {
-            instant(&time.to, &zone).map_err(|message| flaw("to", message))
+        let wrong = |message| {
+            Error::new(ErrorKind::Config, "plan/instant", message).hint(
+                "write a date (2024-01-01), a date and time (2024-01-01T06:00:00), or one with its offset (2024-01-01T06:00:00+02:00)",
+            )
         };
-        match (from, to) {
-            (Ok(from), Ok(to)) => Ok(Self { from, to, zone }),
-            (from, to) => Err(from.err().into_iter().chain(to.err()).collect()),
-        }
+        let from = instant(&time.from, &zone).map_err(wrong)?;
+        let to = if time.to == "now" { now } else { instant(&time.to, &zone).map_err(wrong)? };
+        Ok(Self { from, to, zone })
     }
-}
-
-fn flaw(key: &'static str, message: String) -> Flaw {
-    let hint = match key {
-        "to" => {
-            "write `now`, a date (2025-01-01), or a date and time; it is the first instant after the last"
-        }
-        _ => INSTANT_HINT,
-    };
-    Flaw { key, slug: "plan/instant", message, hint }
 }
 
 fn instant(text: &str, zone: &TimeZone) -> Result<Timestamp, String> {

@@ -332,35 +332,3 @@ fn an_undefined_variable_is_an_error_that_names_the_defined_ones() {
     assert_eq!(error.message, "column `x`: `{{ idd }}` uses a variable that is not defined");
     assert_eq!(error.hint.as_deref(), Some("defined are id, name, low, ok, big"));
 }
-
-#[test]
-fn says_all_that_is_wrong_with_the_steps() {
-    let given = steps(json!([
-        { "derive": {
-            "a": {}, "b": { "value": "x", "from": "y" }, "c": { "value": "${secret:KEY}" },
-            "d": { "from": "y", "as": "epoch", "timezone": "Vienna" }, "e": { "from": "y", "as": "%Q%!" }
-        } },
-        { "project": {} },
-        { "project": { "keep": ["a", "a"], "drop": ["b"] } }
-    ]));
-    let found: Vec<String> = check_steps(&given).into_iter().map(|problem| problem.path.join(".")).collect();
-    assert_eq!(
-        found,
-        [
-            "convert.0.derive.a",
-            "convert.0.derive.b.from",
-            "convert.0.derive.c.value",
-            "convert.0.derive.d.as",
-            "convert.0.derive.d.timezone",
-            "convert.0.derive.e.as",
-            "convert.1.project",
-            "convert.2.project.drop",
-            "convert.2.project.keep"
-        ]
-    );
-    assert!(chain(&given, &variables()).is_err());
-}
-
-fn check_steps(steps: &[Convert]) -> Vec<dil_model::Problem> {
-    super::check(steps, &["convert"])
-}

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use dil_model::config::{Each, TimeUnits, Units};
-use jiff::civil::{Date, DateTime};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
 
 use super::flow::Surroundings;
 use super::report::{At, Report};
@@ -190,25 +190,28 @@ pub(crate) fn zone(name: &str, at: &At, report: &mut Report) -> TimeZone {
 }
 
 fn instant(text: &str, zone: &TimeZone, at: &At, key: &str, report: &mut Report) -> Option<Timestamp> {
-    if let Ok(instant) = text.parse::<Timestamp>() {
+    // A zone in brackets also parses as a date, and would be lost.
+    let legal = !text.contains('[');
+    if let (true, Ok(instant)) = (legal, text.parse::<Timestamp>()) {
         return Some(instant);
     }
-    // A date and time, or a zone in brackets, also parses as a date; the rest of it must not be lost.
     let date_only = text.len() == "2024-01-31".len();
-    let hint = if text == "now" && key == "from" {
-        "`from` is a fixed instant; `now` is for `to`".to_owned()
-    } else if !date_only && !text.contains('[') && text.parse::<DateTime>().is_ok() {
-        format!("add the offset, for example `{text}Z`, or write the date alone")
-    } else {
-        match text.parse::<Date>().map(|date| date.to_zoned(zone.clone())) {
-            Ok(Ok(midnight)) if date_only => return Some(Zoned::timestamp(&midnight)),
-            _ if key == "to" => {
-                "write `now`, a date (2024-01-31), or a date and time with offset (2024-01-31T06:00:00Z)"
-                    .to_owned()
-            }
-            _ => {
-                "write a date (2024-01-31), or a date and time with offset (2024-01-31T06:00:00Z)".to_owned()
-            }
+    let clock = text.get("2024-01-31".len()..).unwrap_or_default();
+    let local = match text.parse::<DateTime>() {
+        // A date and an offset without a time would lose the offset.
+        Ok(local) if legal && (date_only || !clock.contains(['+', '-', 'Z', 'z'])) => Some(local),
+        _ => None,
+    };
+    if let Some(Ok(zoned)) = local.map(|local| local.to_zoned(zone.clone())) {
+        return Some(zoned.timestamp());
+    }
+    let hint = match (text, key) {
+        ("now", "from") => "`from` is a fixed instant; `now` is for `to`",
+        (_, "to") => {
+            "write `now`, a date (2024-01-31), or a date and time (2024-01-31T06:00:00, with Z or an offset if it is not in `timezone`)"
+        }
+        _ => {
+            "write a date (2024-01-31), or a date and time (2024-01-31T06:00:00, with Z or an offset if it is not in `timezone`)"
         }
     };
     report.value("units/instant", at, format!("`{text}` is not an instant"), hint);

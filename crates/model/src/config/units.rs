@@ -64,7 +64,7 @@ pub struct Each {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimeUnits {
-    /// The first instant: a date, or a date and time with zone offset.
+    /// The first instant: a date, or a date and time. Without an offset it is in `timezone`.
     #[schemars(example = &"2024-01-01")]
     pub from: String,
 

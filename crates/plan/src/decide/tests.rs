@@ -1,5 +1,6 @@
 //! The rules one by one, then as properties over many runs.
 
+use dil_model::{Error, ErrorKind};
 use std::collections::BTreeMap;
 
 use dil_model::config::{Each, Scalar};
@@ -262,64 +263,6 @@ fn a_million_units_are_not_held() {
     };
     assert_eq!(decide(&input, history).unwrap().take(3).count(), 3);
     assert_eq!(asked.get(), 3);
-}
-
-fn problems(units: serde_json::Value) -> Vec<(String, String)> {
-    let units: Units = serde_json::from_value(units).unwrap();
-    check(&units, &["units"])
-        .into_iter()
-        .map(|problem| (problem.path[1..].join("."), problem.message))
-        .collect()
-}
-
-#[test]
-fn says_all_that_is_wrong_at_once() {
-    let found = problems(json!({
-        "each": { "rows_of": "s", "fields": ["id", "low", "id"], "where": { "status": "(" } },
-        "time": { "from": "soon", "to": "later" },
-        "max": 0
-    }));
-    let places: Vec<&str> = found.iter().map(|(place, _)| place.as_str()).collect();
-    assert_eq!(places, ["each.fields", "each.fields", "each.where.status", "max", "time.from", "time.to"]);
-    assert_eq!(
-        problems(json!({ "time": { "from": "2024-01-01", "timezone": "Vienna" } })),
-        [("time.timezone".into(), "`Vienna` is not a time zone".into())]
-    );
-}
-
-#[test]
-fn an_empty_range_is_a_problem_unless_it_ends_now() {
-    let found = problems(json!({ "time": { "from": "2024-01-02", "to": "2024-01-01" } }));
-    assert_eq!(
-        found,
-        [(
-            "time.to".into(),
-            "nothing is in the range: `to` (2024-01-01) is not after `from` (2024-01-02)".into()
-        )]
-    );
-    assert_eq!(problems(json!({ "time": { "from": "2024-01-02", "to": "now" } })), []);
-}
-
-#[test]
-fn each_is_rows_or_a_list() {
-    for (each, message) in [
-        (json!({}), "`each` names no values"),
-        (json!({ "rows_of": "s" }), "`rows_of` needs `fields`"),
-        (json!({ "values": ["a"] }), "`values` needs `as`"),
-        (
-            json!({ "values": ["a"], "as": "x", "rows_of": "s", "fields": ["x"] }),
-            "`each` has both `rows_of` and `values`",
-        ),
-        (json!({ "values": ["a"], "as": "x", "where": { "x": "a" } }), "`where` belongs to `rows_of`"),
-        (json!({ "values": ["a"], "as": "run" }), "`run` is already what templates call the run"),
-    ] {
-        assert!(problems(json!({ "each": each })).iter().any(|(_, found)| found == message), "{message}");
-    }
-    assert_eq!(problems(json!({ "each": { "values": ["a"], "as": "x" } })), []);
-    assert_eq!(
-        problems(json!({ "each": { "rows_of": "s", "fields": ["id"], "where": { "status": "a|b" } } })),
-        []
-    );
 }
 
 fn some_units() -> impl Strategy<Value = Units> {
