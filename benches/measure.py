@@ -37,11 +37,12 @@ def descendants(pid):
     return found
 
 
-def run(command, cwd=None, env=None):
+def run(command, cwd=None, env=None, watched=True):
     """The memory is the sum over the processes of each one's high-water mark, sampled; at the least what wait4 says.
 
     What wait4 says begins at our own size, because a child is a copy of us until it executes its program; so it counts only
-    when it is larger. A process that lives for milliseconds is sampled often for that reason.
+    when it is larger. A process that lives for milliseconds is sampled often for that reason, which slows it down:
+    its time is measured in a run of its own, without `watched`.
     """
     marks, ended = {}, threading.Event()
     start = time.perf_counter()
@@ -53,12 +54,14 @@ def run(command, cwd=None, env=None):
                 marks[pid] = max(marks.get(pid, 0), high_water_mark(pid))
 
     watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+    if watched:
+        watcher.start()
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     ended.set()
-    watcher.join()
+    if watched:
+        watcher.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"failed ({process.returncode}): {' '.join(map(str, command))}\n{output.decode(errors='replace')}")

@@ -79,17 +79,24 @@ def benches(options, url, csv_rows):
     ]
 
 
+def once(command, watched):
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="dil-bench-"))
+    try:
+        environment = {**os.environ, "DIL_STATE": str(folder / "state"), "PYTHONPATH": str(HERE / "competitors")}
+        return measure.run(command(folder), cwd=folder, env=environment, watched=watched)
+    finally:
+        shutil.rmtree(folder)
+
+
 def run(bench, rounds):
     print(f"\n{bench.name}: {bench.what}", flush=True)
     taken = {name: [] for name in bench.contenders}
     for _ in range(rounds):
         for name, command in bench.contenders.items():
-            folder = pathlib.Path(tempfile.mkdtemp(prefix="dil-bench-"))
-            try:
-                environment = {**os.environ, "DIL_STATE": str(folder / "state"), "PYTHONPATH": str(HERE / "competitors")}
-                taken[name].append(measure.run(command(folder), cwd=folder, env=environment))
-            finally:
-                shutil.rmtree(folder)
+            watched = once(command, watched=True)
+            if bench.size == 0:
+                watched.seconds = once(command, watched=False).seconds
+            taken[name].append(watched)
     print(f"  {'':32}{'seconds':>9}{'rows/s':>12}{'MB/s':>8}{'memory MB':>11}   dil is")
     ours = statistics.median(m.seconds for m in taken["dil"])
     for name, measurements in taken.items():

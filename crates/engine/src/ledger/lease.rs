@@ -8,7 +8,7 @@ use dil_model::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
-use super::Ledger;
+use super::{Ledger, Synced};
 
 /// Who holds a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl Ledger {
     pub(crate) fn take_lease(&self, flow: &str, length: Duration) -> Result<LeaseGuard> {
         let own = Holder::own();
         let holder = serde_json::to_string(&own).unwrap_or_default();
-        let taken = self.transaction("lease.take", |transaction| {
+        let taken = self.transaction("lease.take", Synced::Later, |transaction| {
             let row: Option<(u64, String, i64)> = transaction
                 .query_row("SELECT epoch, holder, expires_ms FROM lease WHERE flow = ?1", [flow], |row| {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
@@ -73,7 +73,7 @@ impl Ledger {
     /// # Errors
     /// `Lease` if another run took it.
     pub(crate) fn renew_lease(&self, lease: &LeaseGuard) -> Result<()> {
-        let changed = self.transaction("lease.renew", |transaction| {
+        let changed = self.transaction("lease.renew", Synced::Later, |transaction| {
             transaction.execute(
                 "UPDATE lease SET expires_ms = ?3 WHERE flow = ?1 AND epoch = ?2",
                 params![lease.flow, lease.epoch, now_ms() + millis(lease.length)],
@@ -84,7 +84,7 @@ impl Ledger {
 
     /// Gives the lease back; the epoch stays.
     pub(crate) fn release_lease(&self, lease: &LeaseGuard) -> Result<()> {
-        self.transaction("lease.release", |transaction| {
+        self.transaction("lease.release", Synced::Later, |transaction| {
             transaction.execute(
                 "UPDATE lease SET expires_ms = 0 WHERE flow = ?1 AND epoch = ?2 AND holder = ?3",
                 params![lease.flow, lease.epoch, lease.holder],

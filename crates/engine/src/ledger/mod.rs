@@ -3,7 +3,8 @@
 //! Only the coordinator opens it. Every change that a run makes goes through [`Ledger::write`], which checks inside the same
 //! transaction that the run still holds its lease: a coordinator that slept past its lease can change nothing more.
 //!
-//! Durability: WAL with `synchronous = FULL`, so a committed transaction survives a power cut.
+//! Durability: every commit survives the death of the process. What must survive a power cut is synced before the commit
+//! returns ([`Synced::Now`]); what can be done again or is told by the journal goes to disk with the next of those.
 
 mod lease;
 mod publication;
@@ -28,6 +29,17 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 /// The file inside the state folder.
 const FILE: &str = "ledger.sqlite";
+
+/// When a commit is on the disk, not only with the kernel. The log is written in order, so a synced commit takes all
+/// before it along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Synced {
+    /// Before the call returns: files are made visible, removed or counted on because of it.
+    Now,
+    /// With the next commit that is synced. Losing it to a power cut costs work, never rows: an attempt begins again, a
+    /// prepared publication is found done and recorded again.
+    Later,
+}
 
 /// The ledger of one state folder.
 pub(crate) struct Ledger {
@@ -87,9 +99,10 @@ impl Ledger {
         &self,
         lease: &LeaseGuard,
         name: &'static str,
+        synced: Synced,
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T> {
-        self.transaction(name, |transaction| {
+        self.transaction(name, synced, |transaction| {
             if !lease.is_held(transaction)? {
                 return Ok(None);
             }
@@ -102,10 +115,14 @@ impl Ledger {
     pub(crate) fn transaction<T>(
         &self,
         name: &'static str,
+        synced: Synced,
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let mut connection = self.lock();
         let done = durable(name, || -> rusqlite::Result<T> {
+            // It cannot be set inside a transaction.
+            let level = if synced == Synced::Now { "FULL" } else { "NORMAL" };
+            connection.pragma_update(None, "synchronous", level)?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = change(&transaction)?;
             transaction.commit()?;

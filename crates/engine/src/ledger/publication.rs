@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::run::unreadable;
 use super::unit::{output_name, record_unit};
-use super::{LeaseGuard, Ledger};
+use super::{LeaseGuard, Ledger, Synced};
 
 /// All that a publication changes: enough to finish it after a crash without anything else.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ impl Ledger {
     /// Journals *prepared*; gives the publication's number.
     pub(crate) fn prepare(&self, lease: &LeaseGuard, publication: &Publication) -> Result<i64> {
         let body = serde_json::to_string(publication).map_err(|_| unreadable("a publication"))?;
-        self.write(lease, "publication.prepare", |transaction| {
+        self.write(lease, "publication.prepare", Synced::Now, |transaction| {
             transaction.execute(
                 "INSERT INTO publication (flow, stage, run, epoch, state, body) VALUES (?1, ?2, ?3, ?4, 'prepared', ?5)",
                 params![publication.flow, publication.stage, publication.run, lease.epoch, body],
@@ -93,7 +93,7 @@ impl Ledger {
             .filter_map(|(kind, schema)| schema.as_ref().map(|schema| (kind, serde_json::to_string(schema))))
             .map(|(kind, text)| text.map(|text| (kind, text)).map_err(|_| unreadable("a schema")))
             .collect::<Result<Vec<_>>>()?;
-        self.write(lease, "publication.record", |transaction| {
+        self.write(lease, "publication.record", Synced::Later, |transaction| {
             let Publication { flow, stage, run, .. } = publication;
             // The body is only needed until now; the row stays as the publication's trace.
             transaction
@@ -134,7 +134,7 @@ impl Ledger {
 
     /// Runs `step` while no other process can take the lease over: for the one step that must not be done twice.
     pub(crate) fn fenced(&self, lease: &LeaseGuard, step: impl FnOnce() -> Result<()>) -> Result<()> {
-        self.write(lease, "publication.fence", |_| Ok(step()))?
+        self.write(lease, "publication.fence", Synced::Later, |_| Ok(step()))?
     }
 }
 

@@ -5,7 +5,7 @@ use dil_model::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{LeaseGuard, Ledger};
+use super::{LeaseGuard, Ledger, Synced};
 
 /// One run.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ impl Ledger {
 
     /// Begins a run, or goes on with it.
     pub(crate) fn begin_run(&self, lease: &LeaseGuard, flow: &str, record: &RunRecord) -> Result<()> {
-        self.write(lease, "run.begin", |transaction| {
+        self.write(lease, "run.begin", Synced::Later, |transaction| {
             transaction.execute(
                 "UPDATE run SET state = 'abandoned', ended = ?3 WHERE flow = ?1 AND run <> ?2 AND state IN ('running', 'stopped')",
                 params![flow, record.run, now()],
@@ -58,7 +58,7 @@ impl Ledger {
         state: &str,
         error: Option<&str>,
     ) -> Result<()> {
-        self.write(lease, "run.end", |transaction| {
+        self.write(lease, "run.end", Synced::Now, |transaction| {
             transaction.execute(
                 "UPDATE run SET state = ?2, ended = ?3, error = ?4 WHERE run = ?1",
                 params![run, state, now(), error],
@@ -79,7 +79,7 @@ impl Ledger {
 
     /// Notes that the stage is over in this run.
     pub(crate) fn end_stage(&self, lease: &LeaseGuard, run: &str, stage: &str) -> Result<()> {
-        self.write(lease, "stage.end", |transaction| {
+        self.write(lease, "stage.end", Synced::Later, |transaction| {
             transaction.execute("INSERT OR IGNORE INTO stage_run VALUES (?1, ?2)", [run, stage]).map(|_| ())
         })
     }
@@ -100,7 +100,7 @@ impl Ledger {
 
     /// Notes folders in which something may be staged from now on.
     pub(crate) fn add_staging(&self, lease: &LeaseGuard, flow: &str, folders: &[String]) -> Result<()> {
-        self.write(lease, "staging.add", |transaction| {
+        self.write(lease, "staging.add", Synced::Later, |transaction| {
             for folder in folders {
                 transaction.execute("INSERT OR IGNORE INTO staging VALUES (?1, ?2)", [flow, folder])?;
             }
@@ -134,7 +134,7 @@ impl Ledger {
 
     /// Forgets the kept rows of a run; their files are removed by the caller, before.
     pub(crate) fn forget_rows(&self, lease: &LeaseGuard, run: &str) -> Result<()> {
-        self.write(lease, "rows.forget", |transaction| {
+        self.write(lease, "rows.forget", Synced::Later, |transaction| {
             transaction.execute("DELETE FROM file WHERE run = ?1 AND output = 'rows'", [run]).map(|_| ())
         })
     }

@@ -73,12 +73,9 @@ CREATE TABLE staging (flow TEXT NOT NULL, folder TEXT NOT NULL, PRIMARY KEY (flo
 /// Sets the connection up, makes the tables if there are none, checks the version; gives the ledger's id.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<String> {
     let fail = |cause: rusqlite::Error| broken(path, &cause);
-    connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
-        .map_err(fail)?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail)?;
     match version {
-        0 => durable("ledger.create", || create(connection)).map_err(fail)?,
+        0 => durable("ledger.create", || create(connection, path))?,
         VERSION => {}
         other => {
             let message = format!(
@@ -99,7 +96,17 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<String
     })
 }
 
-fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+fn create(connection: &mut Connection, path: &Path) -> Result<()> {
+    let fail = |cause: rusqlite::Error| broken(path, &cause);
+    // SQLite would sync four times to change the mode of a file that holds nothing yet; once after it is enough.
+    connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = WAL;").map_err(fail)?;
+    let synced = std::fs::File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|cause| Error::storage("syncing", path, &cause))?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
+    create_tables(connection).map_err(fail)
+}
+
+fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been faster.
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::run::{instant, now, unreadable};
-use super::{LeaseGuard, Ledger};
+use super::{LeaseGuard, Ledger, Synced};
 
 /// What is known of a unit before it is planned.
 #[derive(Debug, Clone, Default)]
@@ -100,7 +100,7 @@ impl Ledger {
         run: &str,
         work: &str,
     ) -> Result<(u64, Leftover)> {
-        let (attempt, position, manifest) = self.write(lease, "unit.begin", |transaction| {
+        let (attempt, position, manifest) = self.write(lease, "unit.begin", Synced::Later, |transaction| {
             transaction.execute(
                 "INSERT INTO unit (flow, stage, signature, state, attempts, run, updated, work)
                  VALUES (?1, ?2, ?3, 'running', 1, ?4, ?5, ?6)
@@ -132,7 +132,7 @@ impl Ledger {
         position: &Position,
     ) -> Result<bool> {
         let text = serde_json::to_string(position).map_err(|_| unreadable("a position"))?;
-        self.write(lease, "unit.checkpoint", |transaction| {
+        self.write(lease, "unit.checkpoint", Synced::Now, |transaction| {
             transaction
                 .execute(
                     "UPDATE unit SET position = ?5, updated = ?6
@@ -151,7 +151,7 @@ impl Ledger {
         recorded: &Recorded,
     ) -> Result<()> {
         let text = serde_json::to_string(recorded).map_err(|_| unreadable("a manifest"))?;
-        self.write(lease, "unit.stage", |transaction| {
+        self.write(lease, "unit.stage", Synced::Now, |transaction| {
             transaction
                 .execute(
                     "UPDATE unit SET state = 'staged', manifest = ?4, position = NULL, error = NULL, updated = ?5
@@ -170,7 +170,7 @@ impl Ledger {
         error: &dil_model::Error,
     ) -> Result<()> {
         let text = serde_json::to_string(error).map_err(|_| unreadable("an error"))?;
-        self.write(lease, "unit.fail", |transaction| {
+        self.write(lease, "unit.fail", Synced::Later, |transaction| {
             transaction
                 .execute(
                     "UPDATE unit SET state = 'failed', error = ?4, updated = ?5

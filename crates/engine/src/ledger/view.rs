@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use rusqlite::{Row, params};
 use serde::Serialize;
 
-use super::Ledger;
 use super::run::unreadable;
+use super::{Ledger, Synced};
 
 /// A ledger opened for looking at it.
 pub struct LedgerView {
@@ -245,7 +245,7 @@ impl LedgerView {
             return Ok(report);
         }
         let lease = self.ledger.take_lease(flow, std::time::Duration::from_secs(15))?;
-        let forgotten = self.ledger.write(&lease, "stage.reset", |transaction| {
+        let forgotten = self.ledger.write(&lease, "stage.reset", Synced::Now, |transaction| {
             transaction.execute(
                 "UPDATE unit SET state = 'forgotten', recorded_high = NULL, done_before = 0, rows = 0, bytes = 0,
                      error = NULL, work = NULL, position = NULL, manifest = NULL, done_run = NULL
