@@ -70,7 +70,8 @@ fn row(stage: &StageSummary) -> [String; 9] {
         let word = match stage.outcome {
             Outcome::Blocked => "not run: a stage before it failed",
             Outcome::Stopped => "not run: stopped before",
-            Outcome::Succeeded | Outcome::Failed => "nothing to do",
+            Outcome::Failed => "none begun",
+            Outcome::Succeeded => "nothing to do",
         };
         units.push(word.to_owned());
     }
@@ -100,7 +101,8 @@ fn failures(paint: Paint, summary: &RunSummary) -> String {
         for (unit, error) in stage.errors.iter().take(ERRORS_TOLD) {
             let mut error = error.clone();
             // The engine may have told the place already.
-            for place in [format!("unit {unit}"), format!("stage {}", stage.stage)] {
+            let unit = (!unit.is_empty()).then(|| format!("unit {unit}"));
+            for place in unit.into_iter().chain([format!("stage {}", stage.stage)]) {
                 if !error.context.contains(&place) {
                     error = error.at(place);
                 }

@@ -50,11 +50,11 @@ pub fn source(spec: FilesSourceSpec) -> Result<Box<dyn Source>> {
         None => Place::default(),
         Some(note) => serde_json::from_value(note).map_err(|cause| {
             Error::new(
-                ErrorKind::State,
+                ErrorKind::Paging,
                 "files/position",
                 format!("the unit's saved position cannot be used: {cause}"),
             )
-            .hint("run with `--fresh` to read the unit from its start")
+            .hint("the unit is read again from its start")
         })?,
     };
     Ok(Box::new(FilesSource { read: spec.read, pattern, place, left: None }))

@@ -145,7 +145,8 @@ pub struct StageSummary {
     pub path: Option<String>,
     /// From the stage's start to its end.
     pub elapsed: Duration,
-    /// The failed units with their errors; the first hundred.
+    /// The failed units with their errors; the first hundred. Without a unit's name: the stage itself could not be planned
+    /// or published.
     pub errors: Vec<(String, Error)>,
 }
 

@@ -4,13 +4,12 @@ use dil_flow::Checked;
 use dil_model::Result;
 use dil_model::config::{Connection, FilesWrite, Flow, Publish, Stage, Units, Write, WriteMode};
 use dil_model::template::Variables;
-use dil_model::unit::EachRow;
 use dil_plan::{Decision, History, PlannedUnit, StageInput};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::ledger::Ledger;
-use crate::run::each_rows;
+use crate::run::{Origin, changed_division, origin, values_from};
 use crate::settings::Settings;
 
 /// Units that a plan shows one by one.
@@ -105,7 +104,10 @@ fn plan_stage(
         guarantee: guarantee(stage),
         note: None,
     };
-    let upstream = upstream_rows(flow, stage, ledger)?;
+    if let Some(ledger) = ledger {
+        changed_division(ledger, &flow.flow, name, stage)?;
+    }
+    let upstream = upstream_rows(flow, name, stage, ledger)?;
     plan.note = upstream.note;
     plan.values_known = upstream.known;
     let units = if upstream.known { stage.units.clone() } else { stage.units.as_ref().map(of_any_value) };
@@ -113,7 +115,13 @@ fn plan_stage(
         .map(|ledger| ledger.stage_progress(&flow.flow, name))
         .transpose()?
         .and_then(|(latest, _)| latest);
-    let input = StageInput { units: units.as_ref(), now, rows: upstream.rows.as_deref(), latest };
+    let input = StageInput {
+        units: units.as_ref(),
+        now,
+        rows: upstream.origin.rows.as_deref(),
+        backlog: &upstream.origin.backlog,
+        latest,
+    };
     let history = |signature: &str| {
         let found = ledger.map(|ledger| ledger.history(&flow.flow, name, signature)).transpose()?.flatten();
         Ok(found.as_ref().map(History::from))
@@ -150,29 +158,28 @@ fn shown(unit: &PlannedUnit) -> PlanUnit {
     }
 }
 
-/// The rows that a stage's units come from, as far as they are known.
+/// What a stage's units are made from, as far as it is known.
 struct Upstream {
-    rows: Option<Vec<EachRow>>,
+    origin: Origin,
     known: bool,
     note: Option<String>,
 }
 
-fn upstream_rows(flow: &Flow, stage: &Stage, ledger: Option<&Ledger>) -> Result<Upstream> {
-    let each = stage.units.as_ref().and_then(|units| units.each.as_ref());
-    let Some((each, upstream)) = each.and_then(|each| each.rows_of.as_ref().map(|upstream| (each, upstream)))
-    else {
-        return Ok(Upstream { rows: None, known: true, note: None });
+fn upstream_rows(flow: &Flow, name: &str, stage: &Stage, ledger: Option<&Ledger>) -> Result<Upstream> {
+    let Some((each, upstream)) = values_from(stage.units.as_ref()) else {
+        return Ok(Upstream { origin: Origin::default(), known: true, note: None });
     };
     let latest = ledger.map(|ledger| ledger.latest_rows(&flow.flow, upstream)).transpose()?.flatten();
     let (Some(ledger), Some((run, started))) = (ledger, latest) else {
         let any = each.fields.iter().map(|field| (field.clone(), "?".into())).collect();
         let note = format!("how many values stage `{upstream}` gives is unknown until it has run once");
-        return Ok(Upstream { rows: Some(vec![any]), known: false, note: Some(note) });
+        let origin = Origin { rows: Some(vec![any]), ..Origin::default() };
+        return Ok(Upstream { origin, known: false, note: Some(note) });
     };
-    let rows = each_rows(ledger, &flow.flow, upstream, &run, &crate::run::needed_columns(each))?;
+    let origin = origin(ledger, &flow.flow, name, stage, &run)?;
     let started = started.split_once('.').map_or(started.clone(), |(seconds, _)| format!("{seconds}Z"));
     let note = format!("by the rows that stage `{upstream}` gave in the run of {started}; they may change");
-    Ok(Upstream { rows: Some(rows), known: true, note: Some(note) })
+    Ok(Upstream { origin, known: true, note: Some(note) })
 }
 
 /// The same division for a value that is not known: nothing can be filtered, and no bound applies to one value alone.

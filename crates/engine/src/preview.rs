@@ -120,7 +120,7 @@ async fn first_rows(
 }
 
 fn first_unit(stage: &Stage, values: Option<&[EachRow]>, now: Timestamp) -> Result<Option<PlannedUnit>> {
-    let input = StageInput { units: stage.units.as_ref(), now, rows: values, latest: None };
+    let input = StageInput { units: stage.units.as_ref(), now, rows: values, backlog: &[], latest: None };
     for decision in dil_plan::decide(&input, |_| Ok(None))? {
         if let Decision::Run(unit) = decision? {
             return Ok(Some(unit));

@@ -9,7 +9,7 @@ use crate::limit::{Limit, Rank, rank};
 use crate::partition::{Partition, Partitions};
 use crate::range::Range;
 use crate::signature::signature;
-use crate::values::values;
+use crate::values::{Listed, values};
 
 /// What is known about a stage before its units are planned.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,9 @@ pub struct StageInput<'a> {
     pub now: Timestamp,
     /// The rows of the stage that `each.rows_of` names, with all their fields and in any order.
     pub rows: Option<&'a [EachRow]>,
+    /// The values of units that earlier runs planned and that are not done, `each.fields` only. Of a value that is not
+    /// among the rows any more, only such units run.
+    pub backlog: &'a [EachRow],
     /// The greatest recorded high of all units of the stage; grace counts back from it.
     pub latest: Option<Timestamp>,
 }
@@ -33,6 +36,8 @@ pub struct History {
     pub done_before: bool,
     /// Whether its last try failed.
     pub failed: bool,
+    /// Whether it was planned, and is not done.
+    pub owing: bool,
     /// When it was last tried, if known: where `max` falls short, what was read longest ago is read again first.
     pub tried: Option<Timestamp>,
 }
@@ -68,6 +73,8 @@ pub struct PlannedUnit {
     /// Whether the files it published before are exchanged for the new ones, rather than added to: it is read from its
     /// beginning. A unit that was never recorded may own files still, if its history was forgotten by hand.
     pub replaces: bool,
+    /// Whether all of it was recorded before: it is read again because rows may have changed.
+    pub again: bool,
 }
 
 /// Why a unit does not run.
@@ -79,6 +86,8 @@ pub enum Skip {
     Partial,
     /// The run takes `max` units, and others come before it.
     BeyondMax,
+    /// The row that it came from left the list.
+    Unlisted,
 }
 
 /// What becomes of a unit.
@@ -92,7 +101,19 @@ pub enum Decision {
         signature: String,
         /// Why not.
         why: Skip,
+        /// The values it is made of, if it owes rows: a later run must not forget it.
+        owing: Option<EachRow>,
     },
+}
+
+impl Decision {
+    /// Name and values of the unit, if rows of it are still to be read for the first time.
+    pub fn owing(&self) -> Option<(&str, &EachRow)> {
+        match self {
+            Self::Run(unit) => (!unit.again).then_some((unit.signature.as_str(), &unit.each)),
+            Self::Skip { signature, owing, .. } => owing.as_ref().map(|each| (signature.as_str(), each)),
+        }
+    }
 }
 
 /// Decides on every unit of a stage, in the order in which they run: oldest interval first, then by value.
@@ -111,7 +132,8 @@ where
 {
     let time = input.units.and_then(|units| units.time.as_ref());
     let rules = Rules::new(time, input.now, input.latest)?;
-    let values = values(input.units.and_then(|units| units.each.as_ref()), input.rows)?;
+    let each = input.units.and_then(|units| units.each.as_ref());
+    let values = values(each, input.rows, input.backlog)?;
     let cells = Cells { slices: rules.slices.clone(), slice: None, value: 0, values: values.len() };
     let mut plan =
         StagePlan { rules, values, cells, number: 0, history: Box::new(history), limit: None, broken: false };
@@ -127,7 +149,7 @@ type Ask<'h> = dyn FnMut(&str) -> Result<Option<History>> + 'h;
 /// The decisions on a stage's units, made one by one as they are asked for.
 pub struct StagePlan<'h> {
     rules: Rules,
-    values: Vec<EachRow>,
+    values: Vec<Listed>,
     cells: Cells,
     /// The number of the next unit.
     number: u64,
@@ -155,18 +177,22 @@ impl StagePlan<'_> {
         let Some((partition, value)) = self.cells.next() else { return Ok(None) };
         let number = self.number;
         self.number += 1;
-        let each = self.values.get(value).cloned().unwrap_or_default();
+        let Listed { row: each, listed } = self.values.get(value).cloned().unwrap_or_default();
         let signature = signature(&each, partition.map(|partition| partition.nominal.low));
         if partition.is_some_and(|partition| self.rules.waits(&partition)) {
-            return Ok(Some((Decision::Skip { signature, why: Skip::Partial }, None)));
+            return Ok(Some((Decision::Skip { signature, why: Skip::Partial, owing: Some(each) }, None)));
         }
         let history = (self.history)(&signature)?.unwrap_or_default();
+        if !listed && !history.owing {
+            return Ok(Some((Decision::Skip { signature, why: Skip::Unlisted, owing: None }, None)));
+        }
         Ok(Some(match self.rules.verdict(partition, history) {
-            None => (Decision::Skip { signature, why: Skip::Done }, None),
+            None => (Decision::Skip { signature, why: Skip::Done, owing: None }, None),
             Some(Verdict { interval, reason, replaces }) => {
                 let nominal = partition.map(|partition| partition.nominal);
-                let unit = PlannedUnit { signature, each, nominal, interval, reason, replaces };
-                let rank = rank(number, &unit, history);
+                let again = reason == Reason::Late || reason == Reason::Snapshot && history.done_before;
+                let unit = PlannedUnit { signature, each, nominal, interval, reason, replaces, again };
+                let rank = rank(number, &unit, history.tried);
                 (Decision::Run(unit), Some(rank))
             }
         }))
@@ -189,9 +215,11 @@ impl Iterator for StagePlan<'_> {
         };
         let beyond = self.limit.as_ref().zip(rank).is_some_and(|(limit, rank)| !limit.takes(rank));
         Some(Ok(match decision {
-            Decision::Run(unit) if beyond => {
-                Decision::Skip { signature: unit.signature, why: Skip::BeyondMax }
-            }
+            Decision::Run(unit) if beyond => Decision::Skip {
+                signature: unit.signature,
+                why: Skip::BeyondMax,
+                owing: (!unit.again).then_some(unit.each),
+            },
             decided => decided,
         }))
     }

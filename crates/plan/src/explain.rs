@@ -21,6 +21,7 @@ impl fmt::Display for Skip {
         f.write_str(match self {
             Self::Done => "already done",
             Self::Partial => "its interval is not over yet",
+            Self::Unlisted => "its row left the list",
             Self::BeyondMax => "beyond `max`, left for a later run",
         })
     }

@@ -7,6 +7,7 @@
 //! [`decide`] gives a [`Decision`] for each unit, oldest interval first.
 
 mod decide;
+mod division;
 mod explain;
 mod limit;
 mod partition;
@@ -15,3 +16,4 @@ mod signature;
 mod values;
 
 pub use decide::{Decision, History, PlannedUnit, Reason, Skip, StageInput, StagePlan, decide};
+pub use division::division;

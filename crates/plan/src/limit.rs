@@ -4,7 +4,7 @@ use std::collections::BinaryHeap;
 
 use jiff::Timestamp;
 
-use crate::decide::{History, PlannedUnit, Reason};
+use crate::decide::PlannedUnit;
 
 /// Smaller goes first: what owes rows before what is read again, then the earliest, then by number.
 pub(crate) type Rank = (bool, Timestamp, u64);
@@ -38,13 +38,9 @@ impl Limit {
 }
 
 /// The rank of the unit that comes as `number`-th.
-pub(crate) fn rank(number: u64, unit: &PlannedUnit, history: History) -> Rank {
-    let tried = history.tried.unwrap_or(Timestamp::MIN);
-    match unit.reason {
-        Reason::Late => (true, tried, number),
-        Reason::Snapshot if history.done_before => (true, tried, number),
-        Reason::New | Reason::FailedBefore | Reason::Unfinished | Reason::Snapshot => {
-            (false, unit.interval.map_or(Timestamp::MIN, |interval| interval.low), number)
-        }
+pub(crate) fn rank(number: u64, unit: &PlannedUnit, tried: Option<Timestamp>) -> Rank {
+    if unit.again {
+        return (true, tried.unwrap_or(Timestamp::MIN), number);
     }
+    (false, unit.interval.map_or(Timestamp::MIN, |interval| interval.low), number)
 }

@@ -23,12 +23,23 @@ pub(crate) fn whole(pattern: &str) -> Result<Regex, String> {
     })
 }
 
-/// The distinct values, in an order that depends on nothing but themselves.
+/// A value, and whether it is among the rows or literals; otherwise only the backlog knows it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Listed {
+    pub(crate) row: EachRow,
+    pub(crate) listed: bool,
+}
+
+/// The distinct values, those of the backlog among them, in an order that depends on nothing but themselves.
 ///
 /// # Errors
 /// `Config` if a field is not in the rows, `Content` if it is null or no scalar.
-pub(crate) fn values(each: Option<&Each>, rows: Option<&[EachRow]>) -> Result<Vec<EachRow>> {
-    let Some(each) = each else { return Ok(vec![EachRow::new()]) };
+pub(crate) fn values(
+    each: Option<&Each>,
+    rows: Option<&[EachRow]>,
+    backlog: &[EachRow],
+) -> Result<Vec<Listed>> {
+    let Some(each) = each else { return Ok(vec![Listed { row: EachRow::new(), listed: true }]) };
     let distinct: IndexMap<String, EachRow> = match &each.rows_of {
         Some(stage) => {
             let rows = rows.ok_or_else(|| {
@@ -48,8 +59,16 @@ pub(crate) fn values(each: Option<&Each>, rows: Option<&[EachRow]>) -> Result<Ve
             each.values.iter().map(row).map(|row| (signature(&row, None), row)).collect()
         }
     };
-    let mut values: Vec<EachRow> = distinct.into_values().collect();
-    values.sort_by(order);
+    let unlisted: IndexMap<String, EachRow> = backlog
+        .iter()
+        .map(|row| (signature(row, None), row))
+        .filter(|(name, _)| !distinct.contains_key(name))
+        .map(|(name, row)| (name, row.clone()))
+        .collect();
+    let listed = distinct.into_values().map(|row| Listed { row, listed: true });
+    let unlisted = unlisted.into_values().map(|row| Listed { row, listed: false });
+    let mut values: Vec<Listed> = listed.chain(unlisted).collect();
+    values.sort_by(|a, b| order(&a.row, &b.row));
     Ok(values)
 }
 
@@ -174,8 +193,8 @@ mod tests {
     }
 
     fn check(each: &Each, given: Value, expect: &[&str]) {
-        let found = values(Some(each), Some(&rows(given))).unwrap();
-        let found: Vec<String> = found.iter().map(|row| signature(row, None)).collect();
+        let found = values(Some(each), Some(&rows(given)), &[]).unwrap();
+        let found: Vec<String> = found.iter().map(|value| signature(&value.row, None)).collect();
         assert_eq!(found, expect);
     }
 
@@ -221,8 +240,9 @@ mod tests {
 
     #[test]
     fn says_which_field_has_no_value() {
-        let error =
-            |fields: &[&str], given: Value| values(Some(&each(fields, &[])), Some(&rows(given))).unwrap_err();
+        let error = |fields: &[&str], given: Value| {
+            values(Some(&each(fields, &[])), Some(&rows(given)), &[]).unwrap_err()
+        };
         let missing = error(&["idd"], json!([{ "id": 1, "name": "x" }]));
         assert_eq!(missing.message, "the rows of stage `surveys` have no field `idd` with a value");
         assert_eq!(missing.hint.as_deref(), Some("they have id, name"));
@@ -239,7 +259,7 @@ mod tests {
             ..Each::default()
         };
         let found: Vec<String> =
-            values(Some(&each), None).unwrap().iter().map(|row| signature(row, None)).collect();
+            values(Some(&each), None, &[]).unwrap().iter().map(|value| signature(&value.row, None)).collect();
         assert_eq!(found, ["region=eu", "region=us"]);
     }
 
@@ -254,7 +274,7 @@ mod tests {
                 shuffled.swap(at, (state >> 33) as usize % (at + 1));
             }
             let each = each(&["b", "a"], &[("b", "a*")]);
-            prop_assert_eq!(values(Some(&each), Some(&rows)).unwrap(), values(Some(&each), Some(&shuffled)).unwrap());
+            prop_assert_eq!(values(Some(&each), Some(&rows), &[]).unwrap(), values(Some(&each), Some(&shuffled), &[]).unwrap());
         }
     }
 }

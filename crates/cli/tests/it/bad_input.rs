@@ -7,7 +7,7 @@ use dil_testkit::oracle::{Fault, FaultKind, Settings};
 use dil_testkit::process::Finished;
 
 use crate::lake;
-use crate::scene::{Scene, TwoStage, wait_until};
+use crate::scene::{Scene, TwoStage, UNDIVIDED, wait_until};
 
 /// Fails the test unless the run failed and said all of `told`, a remedy among them.
 #[track_caller]
@@ -261,7 +261,8 @@ fn a_second_run_at_the_same_time_is_refused() {
 fn a_file_of_somebody_else_is_not_replaced() {
     let scene = Scene::small();
     let more = "    publish: all_units";
-    scene.write_flow(&TwoStage { files: "format: parquet, mode: replace", more, ..TwoStage::default() });
+    let files = "format: parquet, mode: replace";
+    scene.write_flow(&TwoStage { files, more, request: UNDIVIDED, undivided: true, ..TwoStage::default() });
     std::fs::create_dir(scene.lake()).expect("a folder");
     scene.write("lake/precious.parquet", "somebody's");
     assert_refused(&scene.run("2024-03-01", &[]), &["precious.parquet"]);

@@ -14,7 +14,7 @@ use dil_testkit::process::Finished;
 use serde_json::Value;
 
 use crate::lake;
-use crate::scene::{Scene, TwoStage, run_arguments};
+use crate::scene::{Scene, TwoStage, UNDIVIDED, run_arguments};
 
 /// Cases of a sweep that run at once.
 const AT_ONCE: usize = 3;
@@ -232,7 +232,8 @@ fn in_workers() -> Scenario {
 fn replaced() -> Scenario {
     let flow = TwoStage {
         files: "format: parquet, mode: replace",
-        time: ", grace: 400d",
+        request: UNDIVIDED,
+        undivided: true,
         more: "    publish: all_units",
         ..TwoStage::default()
     };

@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test's helper fails the test")]
 
+mod backlog;
 mod bad_input;
 mod cli;
 mod demo;

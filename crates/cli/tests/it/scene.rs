@@ -120,6 +120,8 @@ pub(crate) struct TwoStage<'a> {
     pub(crate) format: &'a str,
     /// More of `units.time`.
     pub(crate) time: &'a str,
+    /// Without `units.time`: a unit is all of a site.
+    pub(crate) undivided: bool,
     /// `convert`.
     pub(crate) convert: &'a str,
     /// More of `write.files`.
@@ -132,6 +134,10 @@ pub(crate) struct TwoStage<'a> {
 pub(crate) const BY_CURSOR: &str = "query: { from: '{{ low | epoch }}', to: '{{ high | epoch }}', limit: 3 }, \
      paginate: { cursor: { body: meta.next_cursor, param: cursor } }";
 
+/// The same for a whole site up to the flow's end.
+pub(crate) const UNDIVIDED: &str = "query: { from: '2024-01-01T00:00:00Z', to: '${to}T00:00:00Z', limit: 3 }, \
+     paginate: { cursor: { body: meta.next_cursor, param: cursor } }";
+
 impl Default for TwoStage<'_> {
     fn default() -> Self {
         Self {
@@ -139,6 +145,7 @@ impl Default for TwoStage<'_> {
             request: BY_CURSOR,
             format: "json",
             time: "",
+            undivided: false,
             convert: "[]",
             files: "format: parquet",
             more: "",
@@ -148,7 +155,9 @@ impl Default for TwoStage<'_> {
 
 impl TwoStage<'_> {
     fn yaml(&self, url: &str) -> String {
-        let Self { style, request, format, time, convert, files, more } = self;
+        let Self { style, request, format, time, undivided, convert, files, more } = self;
+        let time = format!("time: {{ from: 2024-01-01, to: '${{to}}', every: month{time} }}");
+        let time = if *undivided { "" } else { &time };
         let rows_at = if *format == "json" { "rows_at: data.items" } else { "" };
         format!(
             "flow: two_stage
@@ -161,7 +170,7 @@ stages:
   events:
     units:
       each: {{ rows_of: sites, fields: [id], where: {{ status: active }} }}
-      time: {{ from: 2024-01-01, to: '${{to}}', every: month{time} }}
+      {time}
     read:
       http: {{ connection: api, path: '/{style}/sites/{{{{ id }}}}/events', {request} }}
       format: {format}

@@ -470,8 +470,8 @@ fn config(message: String) -> Error {
 }
 
 fn foreign_note(why: &str) -> Error {
-    Error::new(ErrorKind::State, "http/position", format!("the unit's saved position cannot be used: {why}"))
-        .hint("run with `--fresh` to read the unit from its start")
+    Error::new(ErrorKind::Paging, "http/position", format!("the unit's saved position cannot be used: {why}"))
+        .hint("the unit is read again from its start")
 }
 
 #[cfg(test)]

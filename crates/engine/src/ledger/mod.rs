@@ -6,6 +6,7 @@
 //! Durability: every commit survives the death of the process. What must survive a power cut is synced before the commit
 //! returns ([`Synced::Now`]); what can be done again or is told by the journal goes to disk with the next of those.
 
+mod backlog;
 mod lease;
 mod publication;
 mod run;
@@ -13,10 +14,11 @@ mod schema;
 mod unit;
 mod view;
 
+pub(crate) use backlog::{KeptFile, NewBacklog};
 pub(crate) use lease::LeaseGuard;
 pub(crate) use publication::{Publication, PublishedUnit, Swap, join};
 pub(crate) use run::RunRecord;
-pub(crate) use unit::{Leftover, Recorded};
+pub(crate) use unit::{BeginAt, Checkpoint, Recorded, Schemas};
 pub use view::{LedgerView, ResetReport, RunRow, StageRow, UnitFilter, UnitRow};
 
 use std::path::{Path, PathBuf};

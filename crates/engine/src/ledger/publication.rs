@@ -9,7 +9,7 @@ use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
 use super::run::unreadable;
-use super::unit::{output_name, record_unit};
+use super::unit::{Schemas, output_name, record_unit};
 use super::{LeaseGuard, Ledger, Synced};
 
 /// All that a publication changes: enough to finish it after a crash without anything else.
@@ -49,6 +49,11 @@ pub(crate) struct PublishedUnit {
 }
 
 impl Publication {
+    /// The stage's schemas once it is recorded.
+    pub(crate) fn schemas(&self) -> Schemas {
+        Schemas { read: self.read_schema.clone(), written: self.written_schema.clone() }
+    }
+
     /// The folder that an output's final names are relative to.
     pub(crate) fn folder(&self, output: Output) -> Option<&str> {
         match output {

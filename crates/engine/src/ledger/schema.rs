@@ -36,10 +36,20 @@ CREATE TABLE stage_schema (
     PRIMARY KEY (flow, stage, kind)
 ) WITHOUT ROWID;
 
--- One row for each unit that was ever begun. A forgotten one keeps its count of attempts, which names its files.
+-- How a stage is divided into units; another division would give all of them other names.
+CREATE TABLE stage_division (
+    flow TEXT NOT NULL, stage TEXT NOT NULL, spelt TEXT NOT NULL, PRIMARY KEY (flow, stage)
+) WITHOUT ROWID;
+
+-- Runs whose kept rows are in the backlog of a stage.
+CREATE TABLE planned_rows (
+    flow TEXT NOT NULL, stage TEXT NOT NULL, run TEXT NOT NULL, PRIMARY KEY (flow, stage, run)
+) WITHOUT ROWID;
+
+-- One row for each unit that was ever begun, or planned from a row of another stage. A forgotten one keeps its count of attempts, which names its files.
 CREATE TABLE unit (
     flow TEXT NOT NULL, stage TEXT NOT NULL, signature TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('running', 'staged', 'done', 'failed', 'forgotten')),
+    state TEXT NOT NULL CHECK (state IN ('planned', 'running', 'staged', 'done', 'failed', 'forgotten')),
     recorded_high INTEGER, done_before INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
     rows INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
     run TEXT NOT NULL, updated TEXT NOT NULL, error TEXT,
@@ -47,6 +57,8 @@ CREATE TABLE unit (
     work TEXT, position TEXT, manifest TEXT,
     -- The run in which it was last recorded.
     done_run TEXT,
+    -- The values it is made of, where they come from another stage.
+    each TEXT,
     PRIMARY KEY (flow, stage, signature)
 ) WITHOUT ROWID;
 CREATE INDEX unit_by_state ON unit (flow, stage, state);

@@ -2,6 +2,7 @@
 
 use dil_model::Result;
 use dil_model::manifest::{Output, StagedFile};
+use dil_model::schema::StoredSchema;
 use dil_model::unit::{Counts, Position};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Transaction, params};
@@ -15,6 +16,8 @@ pub(crate) struct UnitHistory {
     pub(crate) recorded_high: Option<Timestamp>,
     pub(crate) done_before: bool,
     pub(crate) failed: bool,
+    /// Whether it was planned or begun, and is not done.
+    pub(crate) owing: bool,
     /// When it last changed.
     pub(crate) tried: Option<Timestamp>,
     /// The run in which it was last recorded.
@@ -24,8 +27,31 @@ pub(crate) struct UnitHistory {
 /// What an earlier attempt at the same work left.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Leftover {
-    pub(crate) position: Option<Position>,
+    pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) manifest: Option<Recorded>,
+}
+
+/// Where an attempt begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BeginAt {
+    /// Where an earlier attempt stood, if its checkpoint can be used.
+    Checkpoint,
+    /// At the unit's start.
+    Start,
+}
+
+/// A stage's schemas: of the rows as read, and as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Schemas {
+    pub(crate) read: Option<StoredSchema>,
+    pub(crate) written: Option<StoredSchema>,
+}
+
+/// How far a unit got, and the schemas that its staged files have.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Checkpoint {
+    pub(crate) position: Position,
+    pub(crate) schemas: Schemas,
 }
 
 /// A unit that is staged and waits for its publication.
@@ -33,12 +59,7 @@ pub(crate) struct Leftover {
 pub(crate) struct Recorded {
     pub(crate) files: Vec<StagedFile>,
     pub(crate) counts: Counts,
-}
-
-/// A file of kept rows.
-#[derive(Debug, Clone)]
-pub(crate) struct KeptFile {
-    pub(crate) path: String,
+    pub(crate) schemas: Schemas,
 }
 
 impl From<&UnitHistory> for dil_plan::History {
@@ -47,6 +68,7 @@ impl From<&UnitHistory> for dil_plan::History {
             recorded_high: unit.recorded_high,
             done_before: unit.done_before,
             failed: unit.failed,
+            owing: unit.owing,
             tried: unit.tried,
         }
     }
@@ -75,7 +97,8 @@ impl Ledger {
         let Some((high, done_before, state, done_run, updated)) = found else { return Ok(None) };
         let recorded_high = high.map(instant).transpose()?;
         let tried = updated.parse().ok();
-        Ok(Some(UnitHistory { recorded_high, done_before, failed: state == "failed", tried, done_run }))
+        let (failed, owing) = (state == "failed", state != "done");
+        Ok(Some(UnitHistory { recorded_high, done_before, failed, owing, tried, done_run }))
     }
 
     /// The greatest recorded high of a stage, and whether anything of it was ever recorded.
@@ -92,13 +115,14 @@ impl Ledger {
 
     /// Begins an attempt; gives its number, and what an earlier attempt at the same `work` left.
     ///
-    /// `work` names all that the attempt's result depends on; whatever was left for other work is forgotten.
+    /// `work` names all that the attempt's result depends on; whatever was left for other work is forgotten, and so is a
+    /// position of another run: what it points into may be gone, or hold other rows by now.
     pub(crate) fn begin_attempt(
         &self,
         lease: &LeaseGuard,
         (flow, stage, signature): (&str, &str, &str),
         run: &str,
-        work: &str,
+        (work, begin): (&str, BeginAt),
     ) -> Result<(u64, Leftover)> {
         let (attempt, position, manifest) = self.write(lease, "unit.begin", Synced::Later, |transaction| {
             transaction.execute(
@@ -107,10 +131,10 @@ impl Ledger {
                  ON CONFLICT (flow, stage, signature) DO UPDATE SET
                      state = CASE WHEN manifest IS NOT NULL AND work = ?6 THEN 'staged' ELSE 'running' END,
                      attempts = attempts + 1, run = ?4, updated = ?5,
-                     position = CASE WHEN work = ?6 THEN position END,
+                     position = CASE WHEN work = ?6 AND run = ?4 AND ?7 THEN position END,
                      manifest = CASE WHEN work = ?6 THEN manifest END,
                      work = ?6",
-                params![flow, stage, signature, run, now(), work],
+                params![flow, stage, signature, run, now(), work, begin == BeginAt::Checkpoint],
             )?;
             transaction.query_row(
                 "SELECT attempts, position, manifest FROM unit WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
@@ -118,9 +142,10 @@ impl Ledger {
                 |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?)),
             )
         })?;
-        let position = position.map(|text| serde_json::from_str(&text).map_err(|_| unreadable("a position")));
+        let checkpoint =
+            position.map(|text| serde_json::from_str(&text).map_err(|_| unreadable("a position")));
         let manifest = manifest.map(|text| serde_json::from_str(&text).map_err(|_| unreadable("a manifest")));
-        Ok((attempt, Leftover { position: position.transpose()?, manifest: manifest.transpose()? }))
+        Ok((attempt, Leftover { checkpoint: checkpoint.transpose()?, manifest: manifest.transpose()? }))
     }
 
     /// Saves a checkpoint of the attempt; refused if another attempt has begun since.
@@ -129,9 +154,9 @@ impl Ledger {
         lease: &LeaseGuard,
         (flow, stage, signature): (&str, &str, &str),
         attempt: u64,
-        position: &Position,
+        checkpoint: &Checkpoint,
     ) -> Result<bool> {
-        let text = serde_json::to_string(position).map_err(|_| unreadable("a position"))?;
+        let text = serde_json::to_string(checkpoint).map_err(|_| unreadable("a position"))?;
         self.write(lease, "unit.checkpoint", Synced::Now, |transaction| {
             transaction
                 .execute(
@@ -195,8 +220,9 @@ impl Ledger {
         let mut live = Vec::new();
         for (position, manifest) in texts {
             if let Some(text) = position {
-                let position: Position = serde_json::from_str(&text).map_err(|_| unreadable("a position"))?;
-                live.extend(position.files.into_iter().map(|file| file.staged));
+                let checkpoint: Checkpoint =
+                    serde_json::from_str(&text).map_err(|_| unreadable("a position"))?;
+                live.extend(checkpoint.position.files.into_iter().map(|file| file.staged));
             }
             if let Some(text) = manifest {
                 let manifest: Recorded = serde_json::from_str(&text).map_err(|_| unreadable("a manifest"))?;
@@ -221,18 +247,6 @@ impl Ledger {
                      ORDER BY path",
                 )?
                 .query_map(params![flow, stage, signature, output_name(output)], |row| row.get(0))?
-                .collect()
-        })
-    }
-
-    /// The files that hold the rows which a stage kept in a run.
-    pub(crate) fn kept_rows(&self, flow: &str, stage: &str, run: &str) -> Result<Vec<KeptFile>> {
-        self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT path FROM file WHERE flow = ?1 AND stage = ?2 AND run = ?3 AND output = 'rows' ORDER BY path",
-                )?
-                .query_map([flow, stage, run], |row| Ok(KeptFile { path: row.get(0)? }))?
                 .collect()
         })
     }

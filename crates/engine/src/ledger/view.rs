@@ -252,7 +252,10 @@ impl LedgerView {
                  WHERE flow = ?1 AND stage = ?2",
                 [flow, stage],
             )?;
-            transaction.execute("DELETE FROM stage_schema WHERE flow = ?1 AND stage = ?2", [flow, stage])?;
+            for table in ["stage_schema", "stage_division", "planned_rows"] {
+                transaction
+                    .execute(&format!("DELETE FROM {table} WHERE flow = ?1 AND stage = ?2"), [flow, stage])?;
+            }
             Ok(())
         });
         self.ledger.release_lease(&lease)?;

@@ -16,8 +16,9 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::memory::Slots;
+use super::planning::{self, needed_columns};
 use super::rows_folder;
-use super::stage::{empty_summary, needed_columns, run_stage};
+use super::stage::{empty_summary, run_stage};
 use crate::commit;
 use crate::event::{Event, EventSink, Outcome, RunSummary, StageSummary};
 use crate::execute::Executor;
@@ -136,7 +137,7 @@ async fn leased(
         }
     };
     let outcome = overall(&stages);
-    tokio::task::block_in_place(|| end(&context, outcome))?;
+    tokio::task::block_in_place(|| end(&context, &flow.flow, outcome))?;
     let summary =
         RunSummary { run: record.run, flow: name.clone(), outcome, stages, elapsed: started.elapsed() };
     events.event(&Event::RunEnded { summary: summary.clone() });
@@ -239,7 +240,7 @@ async fn run_stages(context: &Arc<RunContext>, flow: &Checked) -> Result<Vec<Sta
 
 /// The stage whose rows `name` uses.
 pub(crate) fn upstream<'a>(flow: &'a Flow, name: &str) -> Option<&'a str> {
-    flow.stages.get(name)?.units.as_ref()?.each.as_ref()?.rows_of.as_deref()
+    planning::values_from(flow.stages.get(name)?.units.as_ref()).map(|(_, upstream)| upstream)
 }
 
 /// The columns of a stage's rows that are kept for others; none means all. `None` if nobody needs any.
@@ -275,7 +276,7 @@ fn overall(stages: &[StageSummary]) -> Outcome {
 }
 
 /// Ends the run in the ledger and removes what is no longer needed.
-fn end(context: &RunContext, outcome: Outcome) -> Result<()> {
+fn end(context: &RunContext, flow: &Flow, outcome: Outcome) -> Result<()> {
     let state = match outcome {
         Outcome::Succeeded => "succeeded",
         Outcome::Stopped => "stopped",
@@ -284,10 +285,25 @@ fn end(context: &RunContext, outcome: Outcome) -> Result<()> {
     context.ledger.end_run(&context.lease, &context.run, state, None)?;
     commit::clear_staging(&context.ledger, &context.flow)?;
     for old in context.ledger.old_runs(&context.flow, ROWS_KEPT)? {
+        if owes_rows(context, flow, &old)? {
+            continue;
+        }
         dil_connect::local::remove_tree(&rows_folder(&context.state_dir, &old))?;
         context.ledger.forget_rows(&context.lease, &old)?;
     }
     Ok(())
+}
+
+/// Whether rows that were kept in a run are not all in the backlog of those who need them.
+fn owes_rows(context: &RunContext, flow: &Flow, run: &str) -> Result<bool> {
+    for (name, stage) in &flow.stages {
+        if let Some((_, upstream)) = planning::values_from(stage.units.as_ref())
+            && context.ledger.owes_rows(&context.flow, upstream, name, run)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn forward_stop(stop: Stop, halt: Stop) -> tokio::task::JoinHandle<()> {

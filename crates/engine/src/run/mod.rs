@@ -3,6 +3,8 @@
 mod coordinator;
 pub(crate) mod memory;
 pub(crate) mod pipeline;
+mod planning;
+mod publishing;
 mod roll;
 mod rows;
 mod shuffle;
@@ -13,5 +15,5 @@ mod unit_attempts;
 
 pub use coordinator::run;
 pub(crate) use coordinator::upstream;
-pub(crate) use rows::{each_rows, row_values, rows_folder};
-pub(crate) use stage::needed_columns;
+pub(crate) use planning::{Origin, changed_division, needed_columns, origin, values_from};
+pub(crate) use rows::{row_values, rows_folder};

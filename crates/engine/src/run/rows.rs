@@ -13,29 +13,29 @@ use dil_model::unit::EachRow;
 use dil_model::{Error, ErrorKind, Result};
 use serde_json::Value;
 
-use crate::ledger::Ledger;
+use crate::ledger::{KeptFile, Ledger};
 
 /// The folder of the rows that the stages of a run keep.
 pub(crate) fn rows_folder(state_dir: &Path, run: &str) -> PathBuf {
     state_dir.join("rows").join(run)
 }
 
-/// The `fields` of every row that `stage` kept in `run`.
+/// The `fields` of every row in files that `stage` kept.
 ///
 /// A field that the stage knows but never saw a value of is null in every row.
 ///
 /// # Errors
 /// `State` if a kept file cannot be read.
-pub(crate) fn each_rows(
+pub(crate) fn read_rows(
     ledger: &Ledger,
     flow: &str,
     stage: &str,
-    run: &str,
+    files: &[KeptFile],
     fields: &[String],
 ) -> Result<Vec<EachRow>> {
     let known = ledger.stage_schema(flow, stage, "read")?.unwrap_or_default();
     let mut rows = Vec::new();
-    for kept in ledger.kept_rows(flow, stage, run)? {
+    for kept in files {
         read_file(Path::new(&kept.path), fields, &mut rows)?;
     }
     for row in &mut rows {

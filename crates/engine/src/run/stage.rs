@@ -1,68 +1,60 @@
 //! One stage of a run: plan its units, run them, publish what they staged.
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use dil_model::config::{Connection, FilesWrite, Publish, Stage, Write, WriteMode};
-use dil_model::manifest::Output;
-use dil_model::unit::EachRow;
+use dil_model::config::{Connection, Publish, Stage, Write, WriteMode};
 use dil_model::{Error, ErrorKind, Result};
-use dil_plan::{Decision, History, PlannedUnit, Reason, StageInput};
-use futures::StreamExt as _;
+use dil_plan::PlannedUnit;
+use tokio::task::JoinSet;
 
 use super::coordinator::RunContext;
-use super::stage_port::{Schemas, StagePort};
+use super::planning::{self, Planned};
+use super::publishing::{publish, publish_all, written};
+use super::rows_folder;
+use super::stage_port::{SchemaBook, StagePort};
 use super::unit_attempts::{Tried, fingerprint, try_unit};
-use super::{each_rows, rows_folder};
-use crate::commit;
 use crate::event::{Event, Outcome, StageSummary};
-use crate::ledger::{Publication, PublishedUnit, Recorded, Swap};
+use crate::ledger::{Recorded, Schemas};
 
 /// Errors that a summary keeps; a stage with a million failed units must not fill the memory.
 const ERRORS_KEPT: usize = 100;
 
 /// What the units of a stage share.
-pub(crate) struct StageContext<'a> {
-    pub(crate) run: Arc<RunContext>,
-    pub(crate) name: String,
-    pub(crate) stage: &'a Stage,
-    pub(crate) connection: Option<(String, Connection)>,
-    pub(crate) fingerprint: String,
-    pub(crate) full: bool,
-    pub(crate) port: Arc<StagePort>,
-    pub(crate) folders: Folders,
-    pub(crate) kept_columns: Vec<String>,
+pub(super) struct StageContext {
+    pub(super) run: Arc<RunContext>,
+    pub(super) name: String,
+    pub(super) stage: Stage,
+    pub(super) connection: Option<(String, Connection)>,
+    pub(super) fingerprint: String,
+    pub(super) full: bool,
+    pub(super) port: Arc<StagePort>,
+    pub(super) folders: Folders,
+    pub(super) kept_columns: Vec<String>,
 }
 
 /// Where a stage's outputs are and where they are staged; absolute paths.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Folders {
-    pub(crate) write: Option<Place>,
-    pub(crate) rows: Option<Place>,
+pub(super) struct Folders {
+    pub(super) write: Option<Place>,
+    pub(super) rows: Option<Place>,
 }
 
 /// One output's folder, and the staging folder of this ledger and flow for it.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
-    pub(crate) output: String,
-    pub(crate) staging: String,
-}
-
-/// What was planned for a stage.
-struct Planned {
-    units: Vec<PlannedUnit>,
-    skipped: Vec<(String, u64)>,
+pub(super) struct Place {
+    pub(super) output: String,
+    pub(super) staging: String,
 }
 
 /// Runs one stage.
 ///
 /// # Errors
-/// What ends the whole run: the ledger, the lease, a publication that could not be finished. A failed unit is in the
-/// summary.
-pub(crate) async fn run_stage(
+/// What ends the whole run: the ledger, the lease, a publication that could not be finished. A failed unit, or a stage
+/// that cannot be planned or published, is in the summary.
+pub(super) async fn run_stage(
     run: Arc<RunContext>,
     name: &str,
     stage: &Stage,
@@ -79,23 +71,14 @@ pub(crate) async fn run_stage(
         });
         return Ok(summary);
     }
-    let planned = tokio::task::block_in_place(|| plan_units(&run, name, stage))?;
-    let context = tokio::task::block_in_place(|| prepare(&run, name, stage, kept))?;
-    summary.skipped = planned.skipped;
-    run.events.event(&Event::StageStarted {
-        stage: name.to_owned(),
-        units: planned.units.len() as u64,
-        skipped: summary.skipped.clone(),
-    });
-    let waiting = run_units(&context, planned.units, &mut summary).await?;
-    if context.stage.publish == Publish::AllUnits && summary.units_failed == 0 && summary.units_left == 0 {
-        publish_all(&context, waiting, &mut summary).await?;
+    match run_planned(&run, name, stage, kept, &mut summary).await {
+        Ok(()) => {}
+        Err(error) if ends_run(&error) => return Err(error),
+        Err(error) => {
+            summary.outcome = Outcome::Failed;
+            summary.errors.push((String::new(), error));
+        }
     }
-    summary.outcome = match (summary.units_failed, run.halt.is_requested() && summary.units_left > 0) {
-        (0, false) => Outcome::Succeeded,
-        (0, true) => Outcome::Stopped,
-        _ => Outcome::Failed,
-    };
     if summary.outcome == Outcome::Succeeded {
         tokio::task::block_in_place(|| run.ledger.end_stage(&run.lease, &run.run, name))?;
     }
@@ -103,7 +86,42 @@ pub(crate) async fn run_stage(
     Ok(summary)
 }
 
-pub(crate) fn empty_summary(name: &str, stage: &Stage) -> StageSummary {
+/// Whether nothing else of the run can go on either.
+fn ends_run(error: &Error) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::State | ErrorKind::Lease | ErrorKind::Storage | ErrorKind::Cancelled | ErrorKind::Internal
+    )
+}
+
+async fn run_planned(
+    run: &Arc<RunContext>,
+    name: &str,
+    stage: &Stage,
+    kept: Option<Vec<String>>,
+    summary: &mut StageSummary,
+) -> Result<()> {
+    let Planned { units, skipped } = tokio::task::block_in_place(|| planning::plan_units(run, name, stage))?;
+    let context = Arc::new(tokio::task::block_in_place(|| prepare(run, name, stage, kept))?);
+    summary.skipped = skipped;
+    run.events.event(&Event::StageStarted {
+        stage: name.to_owned(),
+        units: units.len() as u64,
+        skipped: summary.skipped.clone(),
+    });
+    let waiting = run_units(&context, units, summary).await?;
+    if stage.publish == Publish::AllUnits && summary.units_failed == 0 && summary.units_left == 0 {
+        publish_all(&context, waiting, summary).await?;
+    }
+    summary.outcome = match (summary.units_failed, run.halt.is_requested() && summary.units_left > 0) {
+        (0, false) => Outcome::Succeeded,
+        (0, true) => Outcome::Stopped,
+        _ => Outcome::Failed,
+    };
+    Ok(())
+}
+
+pub(super) fn empty_summary(name: &str, stage: &Stage) -> StageSummary {
     StageSummary {
         stage: name.to_owned(),
         outcome: Outcome::Succeeded,
@@ -120,63 +138,12 @@ pub(crate) fn empty_summary(name: &str, stage: &Stage) -> StageSummary {
     }
 }
 
-fn plan_units(run: &RunContext, name: &str, stage: &Stage) -> Result<Planned> {
-    let rows = upstream_rows(run, stage)?;
-    let (latest, _) = run.ledger.stage_progress(&run.flow, name)?;
-    let input = StageInput { units: stage.units.as_ref(), now: run.as_of, rows: rows.as_deref(), latest };
-    // Units that this very run has recorded already: it was interrupted, and goes on.
-    let done_here = RefCell::new(HashSet::new());
-    let history = |signature: &str| {
-        let found = run.ledger.history(&run.flow, name, signature)?;
-        if found.as_ref().is_some_and(|unit| unit.done_run.as_deref() == Some(run.run.as_str())) {
-            done_here.borrow_mut().insert(signature.to_owned());
-        }
-        Ok(found.as_ref().map(History::from))
-    };
-    let mut planned = Planned { units: Vec::new(), skipped: Vec::new() };
-    let mut counts: Vec<(String, u64)> = Vec::new();
-    let mut count = |why: String| match counts.iter_mut().find(|(known, _)| *known == why) {
-        Some((_, number)) => *number += 1,
-        None => counts.push((why, 1)),
-    };
-    for decision in dil_plan::decide(&input, history)? {
-        match decision? {
-            Decision::Run(unit) if again_here(&unit, &done_here.borrow()) => {
-                count("already recorded in this run".to_owned())
-            }
-            Decision::Run(unit) => planned.units.push(unit),
-            Decision::Skip { why, .. } => count(why.to_string()),
-        }
-    }
-    planned.skipped = counts;
-    Ok(planned)
-}
-
-/// Whether a unit that is read again in every run was read in this one already.
-fn again_here(unit: &PlannedUnit, done_here: &HashSet<String>) -> bool {
-    matches!(unit.reason, Reason::Late | Reason::Snapshot) && done_here.contains(&unit.signature)
-}
-
-/// The rows that the stage's units come from.
-fn upstream_rows(run: &RunContext, stage: &Stage) -> Result<Option<Vec<EachRow>>> {
-    let Some(each) = stage.units.as_ref().and_then(|units| units.each.as_ref()) else { return Ok(None) };
-    let Some(upstream) = &each.rows_of else { return Ok(None) };
-    each_rows(&run.ledger, &run.flow, upstream, &run.run, &needed_columns(each)).map(Some)
-}
-
-/// The columns of the upstream rows that units need.
-pub(crate) fn needed_columns(each: &dil_model::config::Each) -> Vec<String> {
-    let mut columns = each.fields.clone();
-    columns.extend(each.filter.keys().filter(|name| !each.fields.contains(name)).cloned());
-    columns
-}
-
-fn prepare<'a>(
+fn prepare(
     run: &Arc<RunContext>,
     name: &str,
-    stage: &'a Stage,
+    stage: &Stage,
     kept: Option<Vec<String>>,
-) -> Result<StageContext<'a>> {
+) -> Result<StageContext> {
     let connection = stage.read.http.as_ref().and_then(|http| {
         run.connections.get(&http.connection).map(|connection| (http.connection.clone(), connection.clone()))
     });
@@ -185,6 +152,11 @@ fn prepare<'a>(
         [&folders.write, &folders.rows].into_iter().flatten().map(|place| place.staging.clone()).collect();
     run.ledger.add_staging(&run.lease, &run.flow, &staging)?;
     let (_, done_before) = run.ledger.stage_progress(&run.flow, name)?;
+    if let Some(place) = &folders.write
+        && let Some(message) = planning::neighbour_warning(run, name, &place.output)?
+    {
+        run.events.event(&Event::Warning { stage: name.to_owned(), message });
+    }
     let schemas = Schemas {
         read: run.ledger.stage_schema(&run.flow, name, "read")?,
         written: run.ledger.stage_schema(&run.flow, name, "written")?,
@@ -195,19 +167,21 @@ fn prepare<'a>(
         ledger: Arc::clone(&run.ledger),
         lease: run.lease.clone(),
         events: Arc::clone(&run.events),
-        schemas: Mutex::new(schemas),
+        schemas: Mutex::new(SchemaBook::new(schemas)),
         current: Mutex::new(HashMap::new()),
     };
+    let kept_columns = kept.unwrap_or_default();
+    let known = connection.as_ref().map(|(_, connection)| connection);
     Ok(StageContext {
-        fingerprint: fingerprint(stage, connection.as_ref().map(|(_, connection)| connection)),
+        fingerprint: fingerprint(stage, known, &folders, &kept_columns),
         run: Arc::clone(run),
         name: name.to_owned(),
-        stage,
+        stage: stage.clone(),
         connection,
         full: !done_before,
         port: Arc::new(port),
         folders,
-        kept_columns: kept.unwrap_or_default(),
+        kept_columns,
     })
 }
 
@@ -236,38 +210,38 @@ fn folders(run: &RunContext, stage: &Stage, keeps_rows: bool) -> Result<Folders>
 }
 
 /// Runs all units; those that wait for a common publication are returned.
+///
+/// Each unit is a task of its own, so that one reads on while another is published.
 async fn run_units(
-    context: &StageContext<'_>,
+    context: &Arc<StageContext>,
     units: Vec<PlannedUnit>,
     summary: &mut StageSummary,
 ) -> Result<Vec<(PlannedUnit, Recorded)>> {
     let all = units.len() as u64;
     let mut waiting = Vec::new();
-    let at_once = context.run.slots.units.max(1) as usize;
-    let mut running = futures::stream::iter(units)
-        .map(|unit| async move {
-            let _slot = context.run.slot().await;
-            if context.run.halt.is_requested() {
-                return Ok((unit, None));
-            }
-            let tried = try_unit(context, context.run.next_unit(), &unit).await?;
-            Ok::<_, Error>((unit, Some(tried)))
-        })
-        .buffer_unordered(at_once);
+    // Twice as many tasks as slots: when a unit ends, the next one begins at once, also while we publish.
+    let tasks_max = 2 * context.run.slots.units.max(1) as usize;
+    let mut queue = units.into_iter();
+    let mut tasks = JoinSet::new();
     let mut fatal = None;
-    while let Some(ended) = running.next().await {
-        let settled = match ended {
-            Ok((unit, Some(Tried::Staged(recorded)))) => {
-                settle_staged(context, unit, recorded, summary).await.map(|staged| waiting.extend(staged))
-            }
-            Ok((unit, Some(Tried::Failed(error, counts)))) => {
-                add(&mut summary.counts, counts);
-                settle_failed(context, &unit, error, summary).await
-            }
-            Ok((_, Some(Tried::Stopped) | None)) => Ok(()),
-            Err(error) => Err(error),
+    loop {
+        while tasks.len() < tasks_max
+            && let Some(unit) = queue.next()
+        {
+            tasks.spawn(run_in_slot(Arc::clone(context), unit));
+        }
+        let Some(first) = tasks.join_next().await else { break };
+        let mut ended = vec![first];
+        while let Some(more) = tasks.try_join_next() {
+            ended.push(more);
+        }
+        let died = |_| {
+            Error::new(ErrorKind::Internal, "internal/panic", "a unit's task died; this is a defect in dil")
         };
-        if let Err(error) = settled {
+        let ended = ended.into_iter().map(|ended| ended.unwrap_or_else(|cause| Err(died(cause))));
+        let settled = settle(context, ended, summary).await;
+        waiting.extend(settled.waiting);
+        if let Some(error) = settled.fatal {
             // Units under way must end before the run does; the first cause is told.
             context.run.halt.request();
             fatal.get_or_insert(error);
@@ -277,48 +251,127 @@ async fn run_units(
     fatal.map_or(Ok(waiting), Err)
 }
 
-async fn settle_staged(
-    context: &StageContext<'_>,
-    unit: PlannedUnit,
-    recorded: Recorded,
+type Ended = Result<(PlannedUnit, Tried)>;
+
+async fn run_in_slot(context: Arc<StageContext>, unit: PlannedUnit) -> Ended {
+    let _slot = context.run.slot().await;
+    if context.run.halt.is_requested() {
+        return Ok((unit, Tried::Stopped));
+    }
+    let tried = try_unit(&context, context.run.next_unit(), &unit).await?;
+    Ok((unit, tried))
+}
+
+/// What came of units that ended together.
+#[derive(Default)]
+struct Settled {
+    waiting: Vec<(PlannedUnit, Recorded)>,
+    fatal: Option<Error>,
+}
+
+async fn settle(
+    context: &StageContext,
+    ended: impl Iterator<Item = Ended>,
     summary: &mut StageSummary,
-) -> Result<Option<(PlannedUnit, Recorded)>> {
-    let (files, bytes) = written(&recorded);
-    let done = Event::UnitDone {
+) -> Settled {
+    let mut settled = Settled::default();
+    let mut staged = Vec::new();
+    for ended in ended {
+        let noted = match ended {
+            Ok((unit, Tried::Staged(recorded))) => {
+                staged.push((unit, recorded));
+                Ok(())
+            }
+            Ok((unit, Tried::Failed(error, counts))) => {
+                add(&mut summary.counts, counts);
+                note_failed(context, &unit, error, summary)
+            }
+            Ok((_, Tried::Stopped)) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
+            settled.fatal.get_or_insert(error);
+        }
+    }
+    if settled.fatal.is_some() || staged.is_empty() {
+        return settled;
+    }
+    let done = if context.stage.publish == Publish::AllUnits {
+        keep_staged(context, staged, summary).map(|waiting| settled.waiting = waiting)
+    } else {
+        publish_each(context, staged, summary).await
+    };
+    settled.fatal = done.err();
+    settled
+}
+
+/// Keeps units staged until all of the stage's are.
+fn keep_staged(
+    context: &StageContext,
+    staged: Vec<(PlannedUnit, Recorded)>,
+    summary: &mut StageSummary,
+) -> Result<Vec<(PlannedUnit, Recorded)>> {
+    for (unit, recorded) in &staged {
+        let key = (context.run.flow.as_str(), context.name.as_str(), unit.signature.as_str());
+        tokio::task::block_in_place(|| context.run.ledger.stage_unit(&context.run.lease, key, recorded))?;
+        note_done(context, unit, recorded, summary);
+    }
+    Ok(staged)
+}
+
+/// Publishes units that ended together; if that is refused, each alone, so that one with a bad name fails alone.
+async fn publish_each(
+    context: &StageContext,
+    staged: Vec<(PlannedUnit, Recorded)>,
+    summary: &mut StageSummary,
+) -> Result<()> {
+    match publish(context, staged.clone(), None).await {
+        Ok(()) => {
+            for (unit, recorded) in &staged {
+                note_published(context, unit, recorded, summary);
+            }
+            return Ok(());
+        }
+        Err(error) if error.kind != ErrorKind::Publish => return Err(error),
+        Err(_) => {}
+    }
+    for (unit, recorded) in staged {
+        match publish(context, vec![(unit.clone(), recorded.clone())], None).await {
+            Ok(()) => note_published(context, &unit, &recorded, summary),
+            Err(error) if error.kind == ErrorKind::Publish => note_failed(context, &unit, error, summary)?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn note_published(
+    context: &StageContext,
+    unit: &PlannedUnit,
+    recorded: &Recorded,
+    summary: &mut StageSummary,
+) {
+    let (files, bytes) = written(recorded);
+    summary.files += files;
+    summary.bytes_written += bytes;
+    note_done(context, unit, recorded, summary);
+}
+
+fn note_done(context: &StageContext, unit: &PlannedUnit, recorded: &Recorded, summary: &mut StageSummary) {
+    let (files, bytes_written) = written(recorded);
+    summary.units_done += 1;
+    add(&mut summary.counts, recorded.counts);
+    context.run.events.event(&Event::UnitDone {
         stage: context.name.clone(),
         unit: unit.signature.clone(),
         counts: recorded.counts,
         files,
-        bytes_written: bytes,
-    };
-    let counts = recorded.counts;
-    let key = (context.run.flow.as_str(), context.name.as_str(), unit.signature.as_str());
-    let waiting = if context.stage.publish == Publish::AllUnits {
-        tokio::task::block_in_place(|| context.run.ledger.stage_unit(&context.run.lease, key, &recorded))?;
-        Some((unit, recorded))
-    } else {
-        let committed = publish(context, vec![(unit.clone(), recorded)], None).await;
-        match committed {
-            Ok(()) => None,
-            Err(error) if error.kind == ErrorKind::Publish => {
-                settle_failed(context, &unit, error, summary).await?;
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        }
-    };
-    summary.units_done += 1;
-    add(&mut summary.counts, counts);
-    if waiting.is_none() {
-        summary.files += files;
-        summary.bytes_written += bytes;
-    }
-    context.run.events.event(&done);
-    Ok(waiting)
+        bytes_written,
+    });
 }
 
-async fn settle_failed(
-    context: &StageContext<'_>,
+fn note_failed(
+    context: &StageContext,
     unit: &PlannedUnit,
     error: Error,
     summary: &mut StageSummary,
@@ -335,87 +388,6 @@ async fn settle_failed(
         error,
     });
     Ok(())
-}
-
-/// Publishes the units of a stage that waits for all of them.
-async fn publish_all(
-    context: &StageContext<'_>,
-    units: Vec<(PlannedUnit, Recorded)>,
-    summary: &mut StageSummary,
-) -> Result<()> {
-    let replace =
-        matches!(&context.stage.write, Some(Write::Files(FilesWrite { mode: WriteMode::Replace, .. })));
-    if units.is_empty() {
-        return Ok(());
-    }
-    for (_, recorded) in &units {
-        let (files, bytes) = written(recorded);
-        summary.files += files;
-        summary.bytes_written += bytes;
-    }
-    let swap = if replace { swap(context)? } else { None };
-    publish(context, units, swap).await
-}
-
-fn swap(context: &StageContext<'_>) -> Result<Option<Swap>> {
-    let Some(place) = &context.folders.write else { return Ok(None) };
-    let known = context.run.ledger.published(&context.run.flow, &context.name, None, Output::Write)?;
-    let known: BTreeSet<PathBuf> = known.into_iter().map(PathBuf::from).collect();
-    commit::check_folder(std::path::Path::new(&place.output), &known)?;
-    let mark =
-        format!("{} {} {} {}", context.run.ledger.id, context.run.run, context.name, context.run.lease.epoch);
-    let fresh =
-        format!("{}/{}/fresh-{}-{}", place.staging, context.run.run, context.name, context.run.lease.epoch);
-    Ok(Some(Swap { fresh, mark }))
-}
-
-async fn publish(
-    context: &StageContext<'_>,
-    units: Vec<(PlannedUnit, Recorded)>,
-    swap: Option<Swap>,
-) -> Result<()> {
-    let run = &context.run;
-    let mut removes = Vec::new();
-    if swap.is_some() {
-        removes = run.ledger.published(&run.flow, &context.name, None, Output::Write)?;
-    }
-    let mut published = Vec::with_capacity(units.len());
-    for (unit, recorded) in units {
-        if unit.replaces && swap.is_none() {
-            removes.extend(run.ledger.published(
-                &run.flow,
-                &context.name,
-                Some(&unit.signature),
-                Output::Write,
-            )?);
-        }
-        published.push(PublishedUnit {
-            signature: unit.signature,
-            high: unit.interval.map(|interval| interval.high),
-            counts: recorded.counts,
-            files: recorded.files,
-        });
-    }
-    let schemas = context.port.schemas();
-    let publication = Publication {
-        flow: run.flow.clone(),
-        stage: context.name.clone(),
-        run: run.run.clone(),
-        units: published,
-        write_folder: context.folders.write.as_ref().map(|place| place.output.clone()),
-        rows_folder: context.folders.rows.as_ref().map(|place| place.output.clone()),
-        removes,
-        swap,
-        read_schema: schemas.read,
-        written_schema: schemas.written,
-    };
-    tokio::task::block_in_place(|| commit::commit(&run.ledger, &run.lease, &publication))
-}
-
-/// Files and bytes that a unit staged for the stage's `write`.
-fn written(recorded: &Recorded) -> (u64, u64) {
-    let files = recorded.files.iter().filter(|file| file.output == Output::Write);
-    files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.bytes))
 }
 
 fn add(sum: &mut dil_model::unit::Counts, counts: dil_model::unit::Counts) {

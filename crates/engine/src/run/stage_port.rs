@@ -1,7 +1,7 @@
 //! What the units of one stage ask of the coordinator: one schema for all of them, durable checkpoints.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use dil_model::schema::{Joining, StoredSchema, join};
@@ -10,7 +10,7 @@ use dil_model::{Error, ErrorKind, Result};
 
 use super::unit::Port;
 use crate::event::{Event, EventSink};
-use crate::ledger::{LeaseGuard, Ledger};
+use crate::ledger::{Checkpoint, LeaseGuard, Ledger, Schemas};
 
 /// The coordinator's end for one stage.
 pub(crate) struct StagePort {
@@ -19,29 +19,79 @@ pub(crate) struct StagePort {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) lease: LeaseGuard,
     pub(crate) events: Arc<dyn EventSink>,
-    pub(crate) schemas: Mutex<Schemas>,
+    pub(crate) schemas: Mutex<SchemaBook>,
     /// The attempts that are under way, by unit number: what anybody else says is stale.
     pub(crate) current: Mutex<HashMap<u64, (AttemptId, String)>>,
 }
 
-/// The stage's schemas as they stand: kept ones joined with what units of this run asked for.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Schemas {
-    pub(crate) read: Option<StoredSchema>,
-    pub(crate) written: Option<StoredSchema>,
+/// The schemas of a stage while it runs.
+///
+/// Units agree on one schema as they go, and only what is published is kept: a unit that fails takes what it asked for
+/// with it. (A unit that was told of such a column meanwhile has it in its files; then it stays.)
+#[derive(Debug, Default)]
+pub(crate) struct SchemaBook {
+    /// As published.
+    kept: Schemas,
+    /// What the files of units that are under way or wait for publication have, by unit number.
+    units: HashMap<u64, Schemas>,
+    /// All of these joined: what the next unit begins with.
+    agreed: Schemas,
+}
+
+impl SchemaBook {
+    pub(crate) fn new(kept: Schemas) -> Self {
+        Self { agreed: kept.clone(), kept, units: HashMap::new() }
+    }
+
+    /// Joins what a unit asks for; it is told all that is agreed on.
+    fn ask(&mut self, unit: u64, asked: &Schemas) -> Result<Schemas> {
+        self.agreed = joined(&self.agreed, asked)?;
+        self.units.insert(unit, self.agreed.clone());
+        Ok(self.agreed.clone())
+    }
+
+    fn forget(&mut self, unit: u64) {
+        self.units.remove(&unit);
+        let all = self.units.values().try_fold(self.kept.clone(), |sum, one| joined(&sum, one));
+        // Parts of something that fitted together fit together.
+        self.agreed = all.unwrap_or_else(|_| self.agreed.clone());
+    }
 }
 
 impl StagePort {
-    pub(crate) fn schemas(&self) -> Schemas {
-        self.schemas.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn book(&self) -> MutexGuard<'_, SchemaBook> {
+        self.schemas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes this attempt the unit's current one.
-    pub(crate) fn begin(&self, id: AttemptId, signature: &str) {
+    /// Makes this attempt the unit's current one; gives the schemas it begins with, those of what it goes on with
+    /// (`earlier`) among them.
+    pub(crate) fn begin(&self, id: AttemptId, signature: &str, earlier: &Schemas) -> Result<Schemas> {
         self.current
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(id.unit, (id, signature.to_owned()));
+        self.book().ask(id.unit, earlier)
+    }
+
+    /// The schemas that a unit's files have.
+    pub(crate) fn used(&self, unit: u64) -> Schemas {
+        self.book().units.get(&unit).cloned().unwrap_or_default()
+    }
+
+    /// The unit failed: nobody needs what it asked for.
+    pub(crate) fn forget(&self, unit: u64) {
+        self.book().forget(unit);
+    }
+
+    /// The stage's schemas once units that have `used` these are published.
+    pub(crate) fn schemas_with<'a>(&self, used: impl Iterator<Item = &'a Schemas>) -> Result<Schemas> {
+        let kept = self.book().kept.clone();
+        used.into_iter().try_fold(kept, |sum, one| joined(&sum, one))
+    }
+
+    /// Notes that these are published.
+    pub(crate) fn published(&self, schemas: Schemas) {
+        self.book().kept = schemas;
     }
 
     pub(crate) fn end(&self, id: AttemptId) {
@@ -69,20 +119,17 @@ impl StagePort {
 impl Port for StagePort {
     async fn schema(&self, id: AttemptId, read: StoredSchema, written: StoredSchema) -> Result<StoredSchema> {
         self.signature(id)?;
-        let mut schemas = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
-        let joined = joined(schemas.read.as_ref(), &read)?;
-        // What is written must stay readable together with what was published before, also when `convert` was changed.
-        let joined_written = joined_output(schemas.written.as_ref(), &written)?;
-        schemas.read = Some(joined.clone());
-        schemas.written = Some(joined_written);
-        Ok(joined)
+        let asked = Schemas { read: Some(read), written: Some(written) };
+        Ok(self.book().ask(id.unit, &asked)?.read.unwrap_or_default())
     }
 
     async fn checkpoint(&self, id: AttemptId, position: Position) -> Result<()> {
         let signature = self.signature(id)?;
         let unit = (self.flow.as_str(), self.stage.as_str(), signature.as_str());
-        let saved =
-            tokio::task::block_in_place(|| self.ledger.checkpoint(&self.lease, unit, id.attempt, &position))?;
+        let checkpoint = Checkpoint { position, schemas: self.used(id.unit) };
+        let saved = tokio::task::block_in_place(|| {
+            self.ledger.checkpoint(&self.lease, unit, id.attempt, &checkpoint)
+        })?;
         if saved {
             return Ok(());
         }
@@ -96,17 +143,23 @@ impl Port for StagePort {
     }
 }
 
-fn joined(known: Option<&StoredSchema>, new: &StoredSchema) -> Result<StoredSchema> {
-    let Some(known) = known else { return Ok(new.clone()) };
-    let joined = join(known.to_arrow()?.as_ref(), new.to_arrow()?.as_ref(), Joining::Agreed)?;
-    Ok(StoredSchema::from_arrow(&joined))
-}
-
-fn joined_output(known: Option<&StoredSchema>, new: &StoredSchema) -> Result<StoredSchema> {
-    joined(known, new).map_err(|error| {
+fn joined(known: &Schemas, new: &Schemas) -> Result<Schemas> {
+    let read = join_kept(known.read.as_ref(), new.read.as_ref())?;
+    // What is written must stay readable together with what was published before, also when `convert` was changed.
+    let written = join_kept(known.written.as_ref(), new.written.as_ref()).map_err(|error| {
         let message = format!("{}, counting the files that are published already", error.message);
         Error::new(ErrorKind::Type, "schema/output-changed", message).hint(
             "keep the column's type with `convert: cast`, or write to a new folder and forget the old state with `dil state reset`",
         )
-    })
+    })?;
+    Ok(Schemas { read, written })
+}
+
+fn join_kept(known: Option<&StoredSchema>, new: Option<&StoredSchema>) -> Result<Option<StoredSchema>> {
+    let (Some(known), Some(new)) = (known, new) else { return Ok(known.or(new).cloned()) };
+    if known == new {
+        return Ok(Some(known.clone()));
+    }
+    let joined = join(known.to_arrow()?.as_ref(), new.to_arrow()?.as_ref(), Joining::Agreed)?;
+    Ok(Some(StoredSchema::from_arrow(&joined)))
 }

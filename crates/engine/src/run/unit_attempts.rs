@@ -4,21 +4,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dil_model::config::{Compression, FileFormat, FilesWrite, Stage, Write, WriteMode};
+use dil_model::config::{Compression, Connection, FileFormat, FilesWrite, Stage, Write, WriteMode};
 use dil_model::manifest::{Output, StagedFile};
+use dil_model::schema::StoredSchema;
 use dil_model::setting::ByteSize;
 use dil_model::unit::{AttemptId, Counts, OutputSpec, Position, UnitSpec};
 use dil_model::{Error, ErrorKind, Result, Retry};
 use dil_plan::PlannedUnit;
 use sha2::{Digest as _, Sha256};
 
-use super::stage::StageContext;
+use super::stage::{Folders, Place, StageContext};
 use super::unit::Port;
 use crate::event::Event;
-use crate::ledger::{Leftover, Recorded};
+use crate::ledger::{BeginAt, Checkpoint, Recorded};
 
 /// How a unit's tries ended.
-pub(crate) enum Tried {
+pub(super) enum Tried {
     /// Its files are staged.
     Staged(Recorded),
     /// It failed for this run.
@@ -31,40 +32,43 @@ pub(crate) enum Tried {
 ///
 /// # Errors
 /// What ends the whole run: the ledger, the lease.
-pub(crate) async fn try_unit(context: &StageContext<'_>, number: u64, unit: &PlannedUnit) -> Result<Tried> {
+pub(super) async fn try_unit(context: &StageContext, number: u64, unit: &PlannedUnit) -> Result<Tried> {
     let started = Instant::now();
     let work = work(context, unit);
+    let key = (context.run.flow.as_str(), context.name.as_str(), unit.signature.as_str());
     let mut tries = 0;
+    let mut begin = BeginAt::Checkpoint;
     loop {
         tries += 1;
-        let key = (context.run.flow.as_str(), context.name.as_str(), unit.signature.as_str());
         let (attempt, leftover) = tokio::task::block_in_place(|| {
-            context.run.ledger.begin_attempt(&context.run.lease, key, &context.run.run, &work)
+            context.run.ledger.begin_attempt(&context.run.lease, key, &context.run.run, (&work, begin))
         })?;
-        if let Some(recorded) = leftover.manifest.clone().filter(|manifest| all_there(&manifest.files)) {
+        let id = AttemptId { epoch: context.run.lease.epoch, attempt, unit: number };
+        if let Some(recorded) = leftover.manifest.filter(|manifest| all_there(&manifest.files))
+            && context.port.begin(id, &unit.signature, &recorded.schemas).is_ok()
+        {
+            context.port.end(id);
             return Ok(Tried::Staged(recorded));
         }
-        let id = AttemptId { epoch: context.run.lease.epoch, attempt, unit: number };
-        let spec = spec(context, unit, id, leftover);
-        context.run.events.event(&Event::UnitStarted {
-            stage: context.name.clone(),
-            unit: unit.signature.clone(),
-            attempt,
-        });
-        context.port.begin(id, &unit.signature);
-        let port = Arc::clone(&context.port) as Arc<dyn Port>;
-        let report = context.run.executor.run(spec, port).await;
-        context.port.end(id);
-        let error = match report.outcome {
-            Ok(files) => return Ok(Tried::Staged(Recorded { files, counts: report.counts })),
-            Err(error) if error.kind == ErrorKind::Lease || error.kind == ErrorKind::State => {
+        let checkpoint = leftover.checkpoint.filter(|checkpoint| all_there(&checkpoint.position.files));
+        let (error, wait) = match attempt_unit(context, unit, id, checkpoint).await {
+            Ended::Staged(recorded) => return Ok(Tried::Staged(recorded)),
+            Ended::Failed { error, .. } if matches!(error.kind, ErrorKind::Lease | ErrorKind::State) => {
                 return Err(error);
             }
-            Err(_) if context.run.halt.is_requested() => return Ok(Tried::Stopped),
-            Err(error) => error,
-        };
-        let Some(wait) = wait_before_retry(context.stage, &error, tries, started) else {
-            return Ok(Tried::Failed(error, report.counts));
+            Ended::Failed { .. } if context.run.halt.is_requested() => return Ok(Tried::Stopped),
+            Ended::Failed { error, counts, stuck } => {
+                context.port.forget(number);
+                if stuck && error.retry == Retry::No {
+                    // The other side may have forgotten what the position points to.
+                    begin = BeginAt::Start;
+                    continue;
+                }
+                let Some(wait) = wait_before_retry(&context.stage, &error, tries, started) else {
+                    return Ok(Tried::Failed(error, counts));
+                };
+                (error, wait)
+            }
         };
         context.run.events.event(&Event::UnitRetry {
             stage: context.name.clone(),
@@ -75,6 +79,52 @@ pub(crate) async fn try_unit(context: &StageContext<'_>, number: u64, unit: &Pla
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = context.run.halt.requested() => return Ok(Tried::Stopped),
+        }
+    }
+}
+
+/// How one try ended.
+enum Ended {
+    Staged(Recorded),
+    Failed {
+        error: Error,
+        counts: Counts,
+        /// It went on from a checkpoint and got no further.
+        stuck: bool,
+    },
+}
+
+async fn attempt_unit(
+    context: &StageContext,
+    unit: &PlannedUnit,
+    id: AttemptId,
+    checkpoint: Option<Checkpoint>,
+) -> Ended {
+    let before = checkpoint.as_ref().map(|checkpoint| checkpoint.position.counts.pages);
+    let earlier = checkpoint.as_ref().map(|checkpoint| checkpoint.schemas.clone()).unwrap_or_default();
+    let schemas = match context.port.begin(id, &unit.signature, &earlier) {
+        Ok(schemas) => schemas,
+        Err(error) => {
+            context.port.end(id);
+            return Ended::Failed { error, counts: Counts::default(), stuck: before.is_some() };
+        }
+    };
+    let position = checkpoint.map(|checkpoint| checkpoint.position);
+    let spec = spec(context, unit, id, position, schemas.read);
+    context.run.events.event(&Event::UnitStarted {
+        stage: context.name.clone(),
+        unit: unit.signature.clone(),
+        attempt: id.attempt,
+    });
+    let port = Arc::clone(&context.port) as Arc<dyn Port>;
+    let report = context.run.executor.run(spec, port).await;
+    context.port.end(id);
+    match report.outcome {
+        Ok(files) => {
+            Ended::Staged(Recorded { files, counts: report.counts, schemas: context.port.used(id.unit) })
+        }
+        Err(error) => {
+            Ended::Failed { error, counts: report.counts, stuck: before == Some(report.counts.pages) }
         }
     }
 }
@@ -95,14 +145,22 @@ fn wait_before_retry(stage: &Stage, error: &Error, tries: u32, started: Instant)
 }
 
 /// Names everything that a unit's files depend on; what an attempt at other work left is not used.
-fn work(context: &StageContext<'_>, unit: &PlannedUnit) -> String {
+fn work(context: &StageContext, unit: &PlannedUnit) -> String {
     let interval = unit.interval.map(|interval| interval.to_string()).unwrap_or_default();
     format!("{} {interval}", context.fingerprint)
 }
 
-/// A text that names a stage's settings, so that leftovers of other settings are not used.
-pub(crate) fn fingerprint(stage: &Stage, connection: Option<&dil_model::config::Connection>) -> String {
-    let text = serde_json::to_string(&(stage, connection)).unwrap_or_default();
+/// A text that names a stage's settings and outputs, so that leftovers of other settings are not used.
+pub(super) fn fingerprint(
+    stage: &Stage,
+    connection: Option<&Connection>,
+    folders: &Folders,
+    kept_columns: &[String],
+) -> String {
+    let place = |place: &Option<Place>| place.as_ref().map(|place| place.staging.clone());
+    // The folder of kept rows is the run's own; whether there is one matters.
+    let outputs = (place(&folders.write), folders.rows.is_some(), kept_columns);
+    let text = serde_json::to_string(&(stage, connection, outputs)).unwrap_or_default();
     let digest = Sha256::digest(text.as_bytes());
     hex(&digest[..8])
 }
@@ -111,9 +169,14 @@ fn all_there(files: &[StagedFile]) -> bool {
     files.iter().all(|file| Path::new(&file.staged).metadata().is_ok_and(|there| there.len() == file.bytes))
 }
 
-fn spec(context: &StageContext<'_>, unit: &PlannedUnit, id: AttemptId, leftover: Leftover) -> UnitSpec {
+fn spec(
+    context: &StageContext,
+    unit: &PlannedUnit,
+    id: AttemptId,
+    resume: Option<Position>,
+    schema: Option<StoredSchema>,
+) -> UnitSpec {
     let run = &context.run;
-    let resume: Option<Position> = leftover.position.filter(|position| all_there(&position.files));
     UnitSpec {
         id,
         flow: run.flow.clone(),
@@ -127,14 +190,14 @@ fn spec(context: &StageContext<'_>, unit: &PlannedUnit, id: AttemptId, leftover:
         read: context.stage.read.clone(),
         convert: context.stage.convert.clone(),
         outputs: outputs(context, unit, id.attempt),
-        schema: context.port.schemas().read,
+        schema,
         resume,
         memory: run.slots.share,
     }
 }
 
 /// Where the unit's rows go: the stage's `write`, and the run's own folder if later stages use them.
-fn outputs(context: &StageContext<'_>, unit: &PlannedUnit, attempt: u64) -> Vec<OutputSpec> {
+fn outputs(context: &StageContext, unit: &PlannedUnit, attempt: u64) -> Vec<OutputSpec> {
     let name = unit_name(&context.run.flow, &context.name, unit);
     let mut outputs = Vec::new();
     let staging = |root: &str| format!("{root}/{}/{name}/{attempt}", context.run.run);

@@ -173,7 +173,7 @@ fn stage(name: &str, stage: &Stage, at: &At, surroundings: &Surroundings, report
         convert::check(conversion, &at.key("convert").index(index), &known, report);
     }
     match &stage.write {
-        Some(write) => write::check(write, stage.publish, at, report),
+        Some(write) => write::check(write, stage.publish, stage.units.as_ref(), at, report),
         None if !surroundings.rows_of.contains(name) => {
             let message =
                 format!("the rows of `{name}` go nowhere: it has no `write`, and no stage uses them");

@@ -1,12 +1,12 @@
 //! Where rows go.
 
-use dil_model::config::{Compression, FileFormat, FilesWrite, Publish, Write, WriteMode};
+use dil_model::config::{Compression, FileFormat, FilesWrite, Publish, Units, Write, WriteMode};
 
 use super::report::{At, Report};
 use super::units::repeated;
 use crate::nearest::list;
 
-pub(crate) fn check(write: &Write, publish: Publish, stage: &At, report: &mut Report) {
+pub(crate) fn check(write: &Write, publish: Publish, units: Option<&Units>, stage: &At, report: &mut Report) {
     let Write::Files(files) = write;
     let at = stage.key("write").key("files");
     local_path(&files.path, &at.key("path"), "write/path", report);
@@ -23,6 +23,12 @@ pub(crate) fn check(write: &Write, publish: Publish, stage: &At, report: &mut Re
     if files.mode == WriteMode::Replace && publish != Publish::AllUnits {
         let message = "`mode: replace` exchanges the folder in one step, and `publish: each_unit` shows one unit at a time";
         report.value("write/replace", &at.key("mode"), message, "add `publish: all_units` to the stage");
+    }
+    let partly = units.is_some_and(|units| units.time.is_some() || units.max.is_some());
+    if files.mode == WriteMode::Replace && partly {
+        let message = "`mode: replace` exchanges the whole folder, and with `time` or `max` a run reads only a part of it";
+        let hint = "use `mode: append`, where a unit that is read again replaces its own files; or leave `time` and `max` out";
+        report.value("write/replace", &at.key("mode"), message, hint);
     }
 }
 

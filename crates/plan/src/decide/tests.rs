@@ -38,7 +38,7 @@ fn ledger(entries: &[(&str, History)]) -> Ledger {
 
 fn plan(units: &Units, now: &str, ledger: &Ledger) -> Vec<Decision> {
     let latest = ledger.values().filter_map(|history| history.recorded_high).max();
-    let input = StageInput { units: Some(units), now: at(now), rows: None, latest };
+    let input = StageInput { units: Some(units), now: at(now), rows: None, backlog: &[], latest };
     decide(&input, |signature: &str| Ok(ledger.get(signature).copied()))
         .unwrap()
         .map(Result::unwrap)
@@ -85,7 +85,7 @@ fn days_done(days: &[u32]) -> Ledger {
 
 #[test]
 fn a_stage_without_units_is_one_unit_that_runs_every_time() {
-    let input = StageInput { units: None, now: at("2020-01-01"), rows: None, latest: None };
+    let input = StageInput { units: None, now: at("2020-01-01"), rows: None, backlog: &[], latest: None };
     let history = |_: &str| Ok(Some(History { done_before: true, ..History::default() }));
     let decisions: Vec<Decision> = decide(&input, history).unwrap().map(Result::unwrap).collect();
     let [Decision::Run(unit)] = &decisions[..] else { panic!("{decisions:?}") };
@@ -239,14 +239,21 @@ fn a_range_that_begins_in_the_future_has_no_units_yet() {
 fn no_rows_upstream_make_no_units_in_any_interval() {
     let each = Each { rows_of: Some("s".into()), fields: vec!["id".into()], ..Each::default() };
     let units = Units { each: Some(each), ..daily_until("2020-01-06") };
-    let input = StageInput { units: Some(&units), now: at("2020-02-01"), rows: Some(&[]), latest: None };
+    let input = StageInput {
+        units: Some(&units),
+        now: at("2020-02-01"),
+        rows: Some(&[]),
+        backlog: &[],
+        latest: None,
+    };
     assert_eq!(decide(&input, |_: &str| Ok(None)).unwrap().count(), 0);
 }
 
 #[test]
 fn what_the_ledger_cannot_tell_ends_the_plan() {
     let units = daily_until("2020-01-06");
-    let input = StageInput { units: Some(&units), now: at("2020-02-01"), rows: None, latest: None };
+    let input =
+        StageInput { units: Some(&units), now: at("2020-02-01"), rows: None, backlog: &[], latest: None };
     let broken = |_: &str| Err(Error::new(ErrorKind::State, "state/corrupt", "unreadable"));
     let items: Vec<Result<Decision>> = decide(&input, broken).unwrap().collect();
     assert!(matches!(&items[..], [Err(error)] if error.code == "state/corrupt"));
@@ -255,7 +262,8 @@ fn what_the_ledger_cannot_tell_ends_the_plan() {
 #[test]
 fn a_million_units_are_not_held() {
     let units = time(json!({ "from": "0001-01-01", "to": "9999-01-01", "every": "day" }));
-    let input = StageInput { units: Some(&units), now: at("2020-02-01"), rows: None, latest: None };
+    let input =
+        StageInput { units: Some(&units), now: at("2020-02-01"), rows: None, backlog: &[], latest: None };
     let asked = std::cell::Cell::new(0);
     let history = |_: &str| {
         asked.set(asked.get() + 1);
@@ -354,7 +362,7 @@ proptest! {
         turned.rotate_left(turn % rows.len());
         turned.reverse();
         let decisions = |rows: &[EachRow]| -> Vec<Decision> {
-            let input = StageInput { units: Some(&units), now: at("2020-02-01"), rows: Some(rows), latest: None };
+            let input = StageInput { units: Some(&units), now: at("2020-02-01"), rows: Some(rows), backlog: &[], latest: None };
             decide(&input, |_: &str| Ok(None)).unwrap().map(Result::unwrap).collect()
         };
         prop_assert_eq!(decisions(&rows), decisions(&turned));

@@ -114,6 +114,14 @@ impl Oracle {
         self.shared.books().data.add_site(status)
     }
 
+    /// Changes a site's status to `closed`.
+    pub fn close_site(&self, site: u64) {
+        let mut books = self.shared.books();
+        for known in books.data.sites.iter_mut().filter(|known| known.id == site) {
+            known.status = "closed".to_owned();
+        }
+    }
+
     /// Whether there is a site of this id.
     pub fn has_site(&self, site: u64) -> bool {
         self.shared.books().data.sites.iter().any(|known| known.id == site)

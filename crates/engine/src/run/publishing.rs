@@ -1,0 +1,103 @@
+//! From staged units to a publication.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use dil_model::Result;
+use dil_model::config::{FilesWrite, Write, WriteMode};
+use dil_model::manifest::Output;
+use dil_plan::PlannedUnit;
+
+use super::stage::StageContext;
+use crate::commit;
+use crate::event::StageSummary;
+use crate::ledger::{Publication, PublishedUnit, Recorded, Swap};
+
+/// Publishes the units of a stage that waits for all of them.
+pub(super) async fn publish_all(
+    context: &StageContext,
+    units: Vec<(PlannedUnit, Recorded)>,
+    summary: &mut StageSummary,
+) -> Result<()> {
+    if units.is_empty() {
+        return Ok(());
+    }
+    let written: Vec<(u64, u64)> = units.iter().map(|(_, recorded)| written(recorded)).collect();
+    let replace =
+        matches!(&context.stage.write, Some(Write::Files(FilesWrite { mode: WriteMode::Replace, .. })));
+    let swap = if replace { tokio::task::block_in_place(|| swap(context))? } else { None };
+    publish(context, units, swap).await?;
+    for (files, bytes) in written {
+        summary.files += files;
+        summary.bytes_written += bytes;
+    }
+    Ok(())
+}
+
+fn swap(context: &StageContext) -> Result<Option<Swap>> {
+    let Some(place) = &context.folders.write else { return Ok(None) };
+    let known = context.run.ledger.published(&context.run.flow, &context.name, None, Output::Write)?;
+    let known: BTreeSet<PathBuf> = known.into_iter().map(PathBuf::from).collect();
+    commit::check_folder(Path::new(&place.output), &known)?;
+    let mark =
+        format!("{} {} {} {}", context.run.ledger.id, context.run.run, context.name, context.run.lease.epoch);
+    let fresh =
+        format!("{}/{}/fresh-{}-{}", place.staging, context.run.run, context.name, context.run.lease.epoch);
+    Ok(Some(Swap { fresh, mark }))
+}
+
+/// Publishes and records units together.
+pub(super) async fn publish(
+    context: &StageContext,
+    units: Vec<(PlannedUnit, Recorded)>,
+    swap: Option<Swap>,
+) -> Result<()> {
+    tokio::task::block_in_place(|| {
+        let publication = publication(context, units, swap)?;
+        commit::commit(&context.run.ledger, &context.run.lease, &publication)?;
+        context.port.published(publication.schemas());
+        Ok(())
+    })
+}
+
+fn publication(
+    context: &StageContext,
+    units: Vec<(PlannedUnit, Recorded)>,
+    swap: Option<Swap>,
+) -> Result<Publication> {
+    let run = &context.run;
+    let owned =
+        |signature: Option<&str>| run.ledger.published(&run.flow, &context.name, signature, Output::Write);
+    let mut removes = if swap.is_some() { owned(None)? } else { Vec::new() };
+    let mut published = Vec::with_capacity(units.len());
+    let schemas = context.port.schemas_with(units.iter().map(|(_, recorded)| &recorded.schemas))?;
+    for (unit, recorded) in units {
+        if unit.replaces && swap.is_none() {
+            removes.extend(owned(Some(&unit.signature))?);
+        }
+        published.push(PublishedUnit {
+            signature: unit.signature,
+            high: unit.interval.map(|interval| interval.high),
+            counts: recorded.counts,
+            files: recorded.files,
+        });
+    }
+    Ok(Publication {
+        flow: run.flow.clone(),
+        stage: context.name.clone(),
+        run: run.run.clone(),
+        units: published,
+        write_folder: context.folders.write.as_ref().map(|place| place.output.clone()),
+        rows_folder: context.folders.rows.as_ref().map(|place| place.output.clone()),
+        removes,
+        swap,
+        read_schema: schemas.read,
+        written_schema: schemas.written,
+    })
+}
+
+/// Files and bytes that a unit staged for the stage's `write`.
+pub(super) fn written(recorded: &Recorded) -> (u64, u64) {
+    let files = recorded.files.iter().filter(|file| file.output == Output::Write);
+    files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.bytes))
+}
