@@ -2,7 +2,7 @@
 
 use dil_flow::Checked;
 use dil_model::Result;
-use dil_model::config::{Connection, FilesWrite, Flow, Publish, Stage, Units, Write, WriteMode};
+use dil_model::config::{Connection, FilesWrite, Flow, Paginate, Publish, Stage, Units, Write, WriteMode};
 use dil_model::template::Variables;
 use dil_plan::{Decision, History, PlannedUnit, StageInput};
 use jiff::Timestamp;
@@ -229,5 +229,12 @@ fn guarantee(stage: &Stage) -> String {
         (WriteMode::Append, Publish::AllUnits) => "files appear one by one once every unit has succeeded",
         (WriteMode::Append, Publish::EachUnit) => "files appear one by one as units succeed",
     };
-    format!("every row that the source gives a unit is published exactly once; {seen}")
+    let paging = stage.read.http.as_ref().and_then(|http| http.paginate.as_ref());
+    let moving = match paging {
+        Some(Paginate::Offset(_) | Paginate::Page(_)) => {
+            "; rows that move between pages while they are read may be missed or come twice"
+        }
+        _ => "",
+    };
+    format!("every row that the source gives a unit is published exactly once; {seen}{moving}")
 }

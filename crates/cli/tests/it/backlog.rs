@@ -146,3 +146,41 @@ fn what_a_failed_unit_asked_for_does_not_bind_the_others() {
         .map(|stage| stage["columns"].to_string());
     assert!(columns.is_some_and(|columns| columns.contains(r#"["extra","int64"]"#)), "{shown}");
 }
+
+/// Every page ends with a checkpoint.
+const CHECKPOINTS: &str = "format: parquet, file_size: 1B";
+
+fn first_asked(scene: &Scene, path: &str) -> Option<String> {
+    let ledger = scene.oracle.ledger();
+    ledger.iter().find(|served| served.path.ends_with(path)).map(|served| served.query.clone())
+}
+
+#[test]
+fn a_position_is_not_used_by_the_next_run() {
+    let scene = Scene::small();
+    scene.write_flow(&TwoStage { files: CHECKPOINTS, ..TwoStage::default() });
+    let matching = "sites/2/events".to_owned();
+    scene.oracle.fault(Fault { matching, after: 1, times: u64::MAX, kind: FaultKind::Status(404) });
+    assert_eq!(scene.run("2024-02-01", &[]).code, Some(1));
+    scene.oracle.heal();
+    scene.oracle.forget();
+    scene.run("2024-02-01", &[]).succeeded();
+    let asked = first_asked(&scene, "sites/2/events").expect("it is read again");
+    assert!(!asked.contains("cursor="), "the cursor may be stale by now: {asked}");
+    scene.assert_exactly_once("2024-02-01");
+}
+
+#[test]
+fn a_unit_whose_position_is_refused_begins_at_its_start() {
+    let scene = Scene::small();
+    scene.write_flow(&TwoStage { files: CHECKPOINTS, more: "parallel: 1", ..TwoStage::default() });
+    let arguments = crate::scene::run_arguments("2024-02-01", &[]);
+    let killed = scene.dil().env("DIL_FAULT", "unit.checkpoint:after:1").run(&arguments);
+    assert_eq!(killed.code, None, "{killed}");
+    scene.oracle.forget();
+    // The first request with a cursor is the one that goes on from the checkpoint.
+    let matching = "cursor=".to_owned();
+    scene.oracle.fault(Fault { matching, after: 0, times: 1, kind: FaultKind::Status(410) });
+    scene.run("2024-02-01", &[]).succeeded();
+    scene.assert_exactly_once("2024-02-01");
+}
