@@ -48,8 +48,9 @@ pub(crate) struct RunContext {
 
 impl RunContext {
     /// Waits until one more unit may run.
-    pub(crate) async fn slot(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.room).acquire_owned().await.ok()
+    pub(crate) fn slot(&self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send + use<> {
+        let room = Arc::clone(&self.room);
+        async move { room.acquire_owned().await.ok() }
     }
 
     /// A number for the next unit, unique in this process.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Instant;
 
 use dil_model::config::{Connection, Publish, Stage, Write, WriteMode};
@@ -228,7 +229,17 @@ async fn run_units(
         while tasks.len() < tasks_max
             && let Some(unit) = queue.next()
         {
-            tasks.spawn(run_in_slot(Arc::clone(context), unit));
+            // Asking for the slot here, and not in the task, keeps the units in their order.
+            let mut slot = Box::pin(context.run.slot());
+            let now = futures::poll!(&mut slot);
+            let context = Arc::clone(context);
+            tasks.spawn(async move {
+                let _slot = match now {
+                    Poll::Ready(slot) => slot,
+                    Poll::Pending => slot.await,
+                };
+                run_unit(&context, unit).await
+            });
         }
         let Some(first) = tasks.join_next().await else { break };
         let mut ended = vec![first];
@@ -253,12 +264,11 @@ async fn run_units(
 
 type Ended = Result<(PlannedUnit, Tried)>;
 
-async fn run_in_slot(context: Arc<StageContext>, unit: PlannedUnit) -> Ended {
-    let _slot = context.run.slot().await;
+async fn run_unit(context: &StageContext, unit: PlannedUnit) -> Ended {
     if context.run.halt.is_requested() {
         return Ok((unit, Tried::Stopped));
     }
-    let tried = try_unit(&context, context.run.next_unit(), &unit).await?;
+    let tried = try_unit(context, context.run.next_unit(), &unit).await?;
     Ok((unit, tried))
 }
 
