@@ -294,6 +294,31 @@ fn checkpointed() -> Scenario {
     Scenario { name: "checkpoints", flow, runs, ..Scenario::default() }
 }
 
+fn lose_staged_files(scene: &Scene) {
+    for path in lake::staged(scene.folder()) {
+        if path.extension().is_some_and(|extension| extension == "part") {
+            std::fs::remove_file(path).expect("it is there");
+        }
+    }
+}
+
+fn losing() -> Scenario {
+    // It dies when some files of a unit are published; the others are lost, so the publication can never be finished.
+    let request = "query: { from: '{{ low | epoch }}', to: '{{ high | epoch }}', limit: 1 }, \
+         paginate: { cursor: { body: meta.next_cursor, param: cursor } }";
+    let files = "format: parquet, file_size: 1B";
+    let flow = TwoStage { request, files, ..TwoStage::default() };
+    let killed = Run { ends: Ends::Killed("publish.rename:after:3"), ..Run::up_to("2024-02-01") };
+    let runs = vec![killed, Run { before: lose_staged_files, ..Run::up_to("2024-02-01") }];
+    Scenario {
+        name: "losing",
+        flow,
+        runs,
+        only: &["publication.cancel", "publish.remove"],
+        ..Scenario::default()
+    }
+}
+
 fn housekeeping() -> Scenario {
     // Rows of a list stage are kept for a few runs; the next one forgets the oldest.
     let runs = (0..8).map(|_| Run::up_to("2024-02-01")).collect();
@@ -339,6 +364,11 @@ fn no_row_is_lost_or_doubled_when_a_unit_fails() {
 #[test]
 fn no_row_is_lost_or_doubled_when_all_units_wait_for_each_other() {
     all_at_once().sweep();
+}
+
+#[test]
+fn no_row_is_lost_or_doubled_when_staged_files_are_lost() {
+    losing().sweep();
 }
 
 #[test]
@@ -406,6 +436,7 @@ fn every_boundary_in_the_sources_is_crossed_by_a_sweep() {
         all_at_once(),
         recovering(),
         checkpointed(),
+        losing(),
         housekeeping(),
         slow(),
     ];

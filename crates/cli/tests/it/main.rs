@@ -5,6 +5,7 @@
 mod backlog;
 mod bad_input;
 mod cli;
+mod commit;
 mod demo;
 mod fencing;
 mod full_disk;

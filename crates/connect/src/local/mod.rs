@@ -8,7 +8,7 @@ mod publish;
 mod stage;
 
 pub use publish::{
-    exchange_folder, is_published_folder, mark_folder, publish_file, remove_published, remove_tree,
-    sync_folder,
+    FOLDER_MARK, exchange_folder, is_published_folder, mark_folder, publish_file, remove_published,
+    remove_tree, sync_folder,
 };
 pub use stage::{STAGING_FOLDER, StagedWriter};

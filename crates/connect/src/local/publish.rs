@@ -10,7 +10,7 @@ use dil_model::{Error, ErrorKind, Result};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 /// The file inside an exchanged folder that names the publication it came from.
-const FOLDER_MARK: &str = ".dil-publication";
+pub const FOLDER_MARK: &str = ".dil-publication";
 
 /// Renames a staged file to its final name. A file that is in place already is left alone.
 ///
@@ -58,13 +58,13 @@ fn already_published(file: &StagedFile, target: &Path) -> Result<()> {
             "publish/changed",
             format!("{} has {} bytes, {} were staged", target.display(), there.len(), file.bytes),
         )
-        .hint("something else changed the file; move it away and reset the unit with `dil state reset`")),
+        .hint("something else changed the file: move it away; the unit is read again by the next run")),
         Err(_) => Err(Error::new(
             ErrorKind::Publish,
             "publish/staged-lost",
             format!("the staged file {} is gone and was not published", file.staged),
         )
-        .hint("somebody removed it from the staging folder; reset the stage with `dil state reset` and run again")),
+        .hint("somebody removed it from the staging folder; the unit is read again by the next run")),
     }
 }
 

@@ -14,6 +14,9 @@ pub const STAGING_FOLDER: &str = ".dil-staging";
 /// Writes one staged file and takes its checksum on the way.
 pub struct StagedWriter {
     path: PathBuf,
+    /// The folders whose entries must be durable for the file to be found: its own, and those that were made for it, up to
+    /// the first that was there.
+    folders: Vec<PathBuf>,
     file: File,
     hash: Sha256,
     bytes: u64,
@@ -25,6 +28,13 @@ impl StagedWriter {
     /// # Errors
     /// `Storage` if it cannot be made, or is there already: staged names are never used twice.
     pub fn create(path: &Path) -> Result<Self> {
+        let mut folders = Vec::new();
+        for folder in path.ancestors().skip(1) {
+            folders.push(folder.to_owned());
+            if folder.is_dir() {
+                break;
+            }
+        }
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)
                 .map_err(|cause| Error::storage("creating the folder", folder, &cause))?;
@@ -34,7 +44,7 @@ impl StagedWriter {
             .create_new(true)
             .open(path)
             .map_err(|cause| Error::storage("creating the staged file", path, &cause))?;
-        Ok(Self { path: path.to_owned(), file, hash: Sha256::new(), bytes: 0 })
+        Ok(Self { path: path.to_owned(), folders, file, hash: Sha256::new(), bytes: 0 })
     }
 
     /// Appends bytes.
@@ -57,6 +67,10 @@ impl StagedWriter {
     pub fn finish(self) -> Result<(u64, String)> {
         durable("stage.sync", || self.file.sync_all())
             .map_err(|cause| Error::storage("syncing the staged file", &self.path, &cause))?;
+        for folder in &self.folders {
+            durable("stage.sync-folder", || File::open(folder).and_then(|folder| folder.sync_all()))
+                .map_err(|cause| Error::storage("syncing the folder", folder, &cause))?;
+        }
         let digest = self.hash.finalize();
         Ok((self.bytes, digest.iter().map(|byte| format!("{byte:02x}")).collect()))
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use dil_connect::local::{
-    exchange_folder, is_published_folder, mark_folder, publish_file, remove_published, remove_tree,
-    sync_folder,
+    FOLDER_MARK, STAGING_FOLDER, exchange_folder, is_published_folder, mark_folder, publish_file,
+    remove_published, remove_tree, sync_folder,
 };
 use dil_model::manifest::{Output, StagedFile};
 use dil_model::{Error, ErrorKind, Result};
@@ -15,8 +15,8 @@ use crate::ledger::{LeaseGuard, Ledger, Publication, Swap, join};
 /// Publishes and records what units staged.
 ///
 /// # Errors
-/// `Publish` before anything is journaled if a final name is taken; anything else leaves the entry prepared, and the next
-/// start goes on with it.
+/// `Publish` if a final name is taken or a staged file is gone: then nothing of it is published. Anything else leaves the
+/// entry prepared, and the next start goes on with it.
 pub(crate) fn commit(ledger: &Ledger, lease: &LeaseGuard, publication: &Publication) -> Result<()> {
     refuse_clashes(publication)?;
     let id = ledger.prepare(lease, publication)?;
@@ -24,9 +24,32 @@ pub(crate) fn commit(ledger: &Ledger, lease: &LeaseGuard, publication: &Publicat
 }
 
 /// Publishes and records an entry that is prepared.
+///
+/// # Errors
+/// As [`commit`].
 pub(super) fn finish(ledger: &Ledger, lease: &LeaseGuard, id: i64, publication: &Publication) -> Result<()> {
-    publish(ledger, lease, publication)?;
-    ledger.record(lease, id, publication)
+    match publish(ledger, lease, publication) {
+        Ok(()) => ledger.record(lease, id, publication),
+        Err(error) if error.kind == ErrorKind::Publish => {
+            // It can never be finished, so it must not stand in the way of every later run.
+            take_back(publication)?;
+            ledger.cancel(lease, id, publication, &error)?;
+            Err(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes the files of an entry that are published already: their staged ones are gone, which nobody else does.
+fn take_back(publication: &Publication) -> Result<()> {
+    for (file, target) in targets(publication) {
+        let is_published = !Path::new(&file.staged).exists()
+            && target.metadata().is_ok_and(|there| there.len() == file.bytes);
+        if is_published {
+            remove_published(&target)?;
+        }
+    }
+    Ok(())
 }
 
 fn refuse_clashes(publication: &Publication) -> Result<()> {
@@ -124,7 +147,7 @@ pub(crate) fn check_folder(folder: &Path, known: &BTreeSet<PathBuf>) -> Result<(
     };
     for entry in entries {
         let entry = entry.map_err(|cause| Error::storage("listing", folder, &cause))?;
-        if entry.file_name().to_string_lossy().starts_with('.') {
+        if [STAGING_FOLDER, FOLDER_MARK].iter().any(|own| entry.file_name() == *own) {
             continue;
         }
         let path = entry.path();

@@ -7,24 +7,31 @@ use std::path::{Path, PathBuf};
 
 use dil_connect::local::{STAGING_FOLDER, remove_tree};
 use dil_model::boundary::durable;
-use dil_model::{Error, Result};
+use dil_model::{Error, ErrorKind, Result};
 
 use super::publish::finish;
 use crate::ledger::{LeaseGuard, Ledger};
 
 /// Rolls every prepared publication of the flow forward; gives their number.
 ///
+/// One that can never be finished, because its staged files are gone, is taken back: its units count as failed, and run
+/// again.
+///
 /// # Errors
 /// What stands in the way of a publication. Nothing is lost: the next start tries again.
 pub(crate) fn recover(ledger: &Ledger, lease: &LeaseGuard, flow: &str) -> Result<u64> {
     let prepared = ledger.prepared(flow)?;
     for (id, publication) in &prepared {
-        finish(ledger, lease, *id, publication).map_err(|error| {
-            error.at(format!(
-                "while finishing the interrupted publication {id} of stage {}",
-                publication.stage
-            ))
-        })?;
+        match finish(ledger, lease, *id, publication) {
+            Ok(()) => {}
+            Err(error) if error.kind == ErrorKind::Publish => {}
+            Err(error) => {
+                return Err(error.at(format!(
+                    "while finishing the interrupted publication {id} of stage {}",
+                    publication.stage
+                )));
+            }
+        }
     }
     Ok(prepared.len() as u64)
 }
@@ -32,13 +39,19 @@ pub(crate) fn recover(ledger: &Ledger, lease: &LeaseGuard, flow: &str) -> Result
 /// Removes everything that this ledger staged for the flow and that no checkpoint or waiting manifest names.
 ///
 /// # Errors
-/// `Storage`.
-pub(crate) fn clear_staging(ledger: &Ledger, flow: &str) -> Result<()> {
+/// `Storage`; `Lease` if another run may have staged something since.
+pub(crate) fn clear_staging(ledger: &Ledger, lease: &LeaseGuard, flow: &str) -> Result<()> {
     let live: BTreeSet<PathBuf> = ledger.live_staged(flow)?.into_iter().map(PathBuf::from).collect();
-    for folder in ledger.staging(flow)? {
-        clear(Path::new(&folder), &live)?;
+    let folders = ledger.staging(flow)?;
+    // Inside a transaction, so that nobody takes the lease over while it is removed.
+    ledger.fenced(lease, || clear_folders(&folders, &live))
+}
+
+fn clear_folders(folders: &[String], live: &BTreeSet<PathBuf>) -> Result<()> {
+    for folder in folders {
+        clear(Path::new(folder), live)?;
         // `<output>/.dil-staging/<ledger>/<flow>`: the two above go as well once nobody else stages there.
-        for above in Path::new(&folder)
+        for above in Path::new(folder)
             .ancestors()
             .take_while(|at| at.components().any(|part| part.as_os_str() == STAGING_FOLDER))
         {

@@ -14,6 +14,9 @@ use super::{Ledger, Synced};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Holder {
     host: String,
+    /// This boot of the machine and this space of process numbers: two containers may share a host name.
+    #[serde(default)]
+    space: Option<String>,
     pid: u32,
     /// When the process started, in the kernel's own count: tells a process from a later one with the same number.
     started: Option<u64>,
@@ -128,12 +131,18 @@ impl LeaseGuard {
 impl Holder {
     fn own() -> Self {
         let pid = std::process::id();
-        Self { host: host(), pid, started: started(pid) }
+        Self { host: host(), space: space(), pid, started: started(pid) }
     }
 }
 
 fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn space() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let pids = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    Some(format!("{} {}", boot.trim(), pids.display()))
 }
 
 /// Field 22 of `/proc/PID/stat` (proc(5)), counted behind the command's closing parenthesis.
@@ -145,7 +154,8 @@ fn started(pid: u32) -> Option<u64> {
 /// Whether the holder ran on this machine and is no more. Where that cannot be told, it counts as alive.
 fn is_dead(holder: &str, own: &Holder) -> bool {
     let Ok(holder) = serde_json::from_str::<Holder>(holder) else { return false };
-    if holder.host != own.host || holder.started.is_none() || own.started.is_none() {
+    let same_space = holder.space.is_some() && holder.space == own.space;
+    if holder.host != own.host || !same_space || holder.started.is_none() || own.started.is_none() {
         return false;
     }
     started(holder.pid) != holder.started || is_zombie(holder.pid)

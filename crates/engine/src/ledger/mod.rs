@@ -146,7 +146,7 @@ fn broken(path: &Path, cause: &rusqlite::Error) -> Error {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => (
             "state/corrupt",
             format!(
-                "restore {place} from a backup, or move it away and start anew: units that are published would then be read again"
+                "restore {place} from a backup; or move it away, together with the files that its flows published, and start anew"
             ),
         ),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
-use super::run::unreadable;
+use super::run::{now, unreadable};
 use super::unit::{Schemas, output_name, record_unit};
 use super::{LeaseGuard, Ledger, Synced};
 
@@ -131,6 +131,29 @@ impl Ledger {
                 transaction.execute(
                     "INSERT OR REPLACE INTO stage_schema VALUES (?1, ?2, ?3, ?4)",
                     [flow, stage, *kind, text],
+                )?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Gives a prepared publication up: its units have failed and begin at their start.
+    pub(crate) fn cancel(
+        &self,
+        lease: &LeaseGuard,
+        id: i64,
+        publication: &Publication,
+        error: &dil_model::Error,
+    ) -> Result<()> {
+        let text = serde_json::to_string(error).map_err(|_| unreadable("an error"))?;
+        self.write(lease, "publication.cancel", Synced::Now, |transaction| {
+            transaction
+                .execute("UPDATE publication SET state = 'cancelled', body = '' WHERE id = ?1", [id])?;
+            for unit in &publication.units {
+                transaction.execute(
+                    "UPDATE unit SET state = 'failed', error = ?4, position = NULL, manifest = NULL, updated = ?5
+                     WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
+                    params![publication.flow, publication.stage, unit.signature, text, now()],
                 )?;
             }
             Ok(())

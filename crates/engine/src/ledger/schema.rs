@@ -74,7 +74,7 @@ CREATE INDEX file_by_unit ON file (flow, stage, signature, output);
 -- The journal of publications.
 CREATE TABLE publication (
     id INTEGER PRIMARY KEY AUTOINCREMENT, flow TEXT NOT NULL, stage TEXT NOT NULL, run TEXT NOT NULL, epoch INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('prepared', 'recorded')), body TEXT NOT NULL
+    state TEXT NOT NULL CHECK (state IN ('prepared', 'recorded', 'cancelled')), body TEXT NOT NULL
 );
 CREATE INDEX publication_open ON publication (flow) WHERE state = 'prepared';
 

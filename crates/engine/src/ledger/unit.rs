@@ -206,7 +206,7 @@ impl Ledger {
         })
     }
 
-    /// Every staged file of this flow that a checkpoint or a waiting manifest names.
+    /// Every staged file of this flow that a checkpoint, a waiting manifest or a prepared publication names.
     pub(crate) fn live_staged(&self, flow: &str) -> Result<Vec<String>> {
         let texts: Vec<(Option<String>, Option<String>)> = self.read(|connection| {
             connection
@@ -218,6 +218,9 @@ impl Ledger {
                 .collect()
         })?;
         let mut live = Vec::new();
+        for (_, publication) in self.prepared(flow)? {
+            live.extend(publication.units.into_iter().flat_map(|unit| unit.files).map(|file| file.staged));
+        }
         for (position, manifest) in texts {
             if let Some(text) = position {
                 let checkpoint: Checkpoint =

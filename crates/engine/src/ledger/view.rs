@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::run::unreadable;
 use super::{Ledger, Synced};
+use crate::commit;
 
 /// A ledger opened for looking at it.
 pub struct LedgerView {
@@ -245,11 +246,18 @@ impl LedgerView {
             return Ok(report);
         }
         let lease = self.ledger.take_lease(flow, std::time::Duration::from_secs(15))?;
-        let forgotten = self.ledger.write(&lease, "stage.reset", Synced::Now, |transaction| {
+        // A publication that was interrupted would otherwise be finished by the next run, and count as read.
+        let recovered = commit::recover(&self.ledger, &lease, flow);
+        let forgotten = recovered.and_then(|_| self.ledger.write(&lease, "stage.reset", Synced::Now, |transaction| {
             transaction.execute(
                 "UPDATE unit SET state = 'forgotten', recorded_high = NULL, done_before = 0, rows = 0, bytes = 0,
                      error = NULL, work = NULL, position = NULL, manifest = NULL, done_run = NULL
                  WHERE flow = ?1 AND stage = ?2",
+                [flow, stage],
+            )?;
+            transaction.execute(
+                "DELETE FROM stage_run WHERE stage = ?2
+                 AND run IN (SELECT run FROM run WHERE flow = ?1 AND state IN ('running', 'stopped'))",
                 [flow, stage],
             )?;
             for table in ["stage_schema", "stage_division", "planned_rows"] {
@@ -257,7 +265,7 @@ impl LedgerView {
                     .execute(&format!("DELETE FROM {table} WHERE flow = ?1 AND stage = ?2"), [flow, stage])?;
             }
             Ok(())
-        });
+        }));
         self.ledger.release_lease(&lease)?;
         forgotten.map(|()| report)
     }

@@ -76,7 +76,7 @@ pub async fn run(
     let ledger = Arc::new(tokio::task::block_in_place(|| Ledger::open(&state_dir))?);
     let lease = tokio::task::block_in_place(|| ledger.take_lease(&flow.flow.flow, settings.lease))?;
     let halt = Stop::new();
-    let renewal = Renewal::start(Arc::clone(&ledger), lease.clone(), halt.clone());
+    let renewal = Renewal::start(Arc::clone(&ledger), lease.clone(), halt.clone(), Arc::clone(&events));
     let forward = forward_stop(stop.clone(), halt.clone());
     let result = leased(flow, settings, options, &events, state_dir, Arc::clone(&ledger), &lease, halt).await;
     forward.abort();
@@ -85,10 +85,12 @@ pub async fn run(
         (_, Some(error)) => Err(error),
         (result, None) => result,
     };
-    if !lease.is_lost() {
-        tokio::task::block_in_place(|| ledger.release_lease(&lease))?;
+    if lease.is_lost() {
+        return result;
     }
-    result
+    let released = tokio::task::block_in_place(|| ledger.release_lease(&lease));
+    // What went wrong before is told rather than what that led to.
+    result.and_then(|summary| released.map(|()| summary))
 }
 
 /// All of a run between taking the lease and giving it back.
@@ -155,7 +157,7 @@ fn begin(
 ) -> Result<(RunRecord, bool, u64)> {
     let name = &flow.flow.flow;
     let recovered = commit::recover(ledger, lease, name)?;
-    commit::clear_staging(ledger, name)?;
+    commit::clear_staging(ledger, lease, name)?;
     let fingerprint = flow.fingerprint().to_owned();
     let unfinished = ledger.unfinished_run(name)?;
     let changed = unfinished.as_ref().is_some_and(|run| run.fingerprint != fingerprint);
@@ -284,7 +286,7 @@ fn end(context: &RunContext, flow: &Flow, outcome: Outcome) -> Result<()> {
         Outcome::Failed | Outcome::Blocked => "failed",
     };
     context.ledger.end_run(&context.lease, &context.run, state, None)?;
-    commit::clear_staging(&context.ledger, &context.flow)?;
+    commit::clear_staging(&context.ledger, &context.lease, &context.flow)?;
     for old in context.ledger.old_runs(&context.flow, ROWS_KEPT)? {
         if owes_rows(context, flow, &old)? {
             continue;
@@ -321,7 +323,7 @@ struct Renewal {
 }
 
 impl Renewal {
-    fn start(ledger: Arc<Ledger>, lease: LeaseGuard, halt: Stop) -> Self {
+    fn start(ledger: Arc<Ledger>, lease: LeaseGuard, halt: Stop, events: Arc<dyn EventSink>) -> Self {
         let (done, ended) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             loop {
@@ -329,11 +331,17 @@ impl Renewal {
                     Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
                     _ => return None,
                 }
-                if let Err(error) = ledger.renew_lease(&lease)
-                    && error.kind == ErrorKind::Lease
-                {
-                    halt.request();
-                    return Some(error);
+                match ledger.renew_lease(&lease) {
+                    Ok(()) => {}
+                    Err(error) if error.kind == ErrorKind::Lease => {
+                        halt.request();
+                        return Some(error);
+                    }
+                    // Every transaction checks the lease, so a late renewal is no danger.
+                    Err(error) => events.event(&Event::Warning {
+                        stage: String::new(),
+                        message: format!("the lease was not renewed: {error}"),
+                    }),
                 }
             }
         });

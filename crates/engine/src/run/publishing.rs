@@ -1,14 +1,15 @@
 //! From staged units to a publication.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use dil_model::Result;
 use dil_model::config::{FilesWrite, Write, WriteMode};
 use dil_model::manifest::Output;
+use dil_model::{Error, ErrorKind, Result};
 use dil_plan::PlannedUnit;
 
 use super::stage::StageContext;
+use super::unit_attempts::unit_name;
 use crate::commit;
 use crate::event::StageSummary;
 use crate::ledger::{Publication, PublishedUnit, Recorded, Swap};
@@ -94,6 +95,47 @@ fn publication(
         read_schema: schemas.read,
         written_schema: schemas.written,
     })
+}
+
+/// Refuses to begin a stage whose folder holds files of its units although this ledger never published any: another ledger
+/// did, and all rows would be there twice.
+///
+/// # Errors
+/// `Publish`, naming one of them.
+pub(super) fn refuse_unknown_files(context: &StageContext, units: &[PlannedUnit]) -> Result<()> {
+    let Some(place) = &context.folders.write else { return Ok(()) };
+    let names: HashSet<String> = units.iter().map(|unit| unit_name(context, unit)).collect();
+    let known = context.run.ledger.published(&context.run.flow, &context.name, None, Output::Write)?;
+    let known: HashSet<PathBuf> = known.into_iter().map(PathBuf::from).collect();
+    let mut folders = vec![PathBuf::from(&place.output)];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with('.') {
+                continue;
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(path);
+                continue;
+            }
+            // UNIT-ATTEMPT-NUMBER.ext
+            let unit = name.rsplitn(3, '-').nth(2);
+            if unit.is_some_and(|unit| names.contains(unit)) && !known.contains(&path) {
+                let message = format!(
+                    "{} holds rows of this stage, and the ledger {} knows nothing of it",
+                    path.display(),
+                    context.run.state_dir.display()
+                );
+                return Err(Error::new(ErrorKind::Publish, "publish/unknown-files", message).hint(
+                    "name the ledger that wrote it with --state, or restore it; to begin anew, remove the stage's published files",
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Files and bytes that a unit staged for the stage's `write`.

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::coordinator::RunContext;
 use super::planning::{self, Planned};
-use super::publishing::{publish, publish_all, written};
+use super::publishing::{publish, publish_all, refuse_unknown_files, written};
 use super::rows_folder;
 use super::stage_port::{SchemaBook, StagePort};
 use super::unit_attempts::{Tried, fingerprint, try_unit};
@@ -110,6 +110,9 @@ async fn run_planned(
         units: units.len() as u64,
         skipped: summary.skipped.clone(),
     });
+    if context.full {
+        tokio::task::block_in_place(|| refuse_unknown_files(&context, &units))?;
+    }
     let waiting = run_units(&context, units, summary).await?;
     if stage.publish == Publish::AllUnits && summary.units_failed == 0 && summary.units_left == 0 {
         publish_all(&context, waiting, summary).await?;
@@ -195,6 +198,11 @@ fn folders(run: &RunContext, stage: &Stage, keeps_rows: bool) -> Result<Folders>
         Some(Write::Files(files)) => {
             let output = std::path::absolute(&files.path)
                 .map_err(|cause| Error::storage("resolving", std::path::Path::new(&files.path), &cause))?;
+            // What is exchanged is the folder that a link leads to, not the link.
+            let output = match output.canonicalize() {
+                Ok(target) if files.mode == WriteMode::Replace => target,
+                _ => output,
+            };
             // A folder that is exchanged as a whole cannot hold its own staging.
             let beside =
                 if files.mode == WriteMode::Replace { output.parent().map(PathBuf::from) } else { None };

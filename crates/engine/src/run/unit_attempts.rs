@@ -11,6 +11,7 @@ use dil_model::setting::ByteSize;
 use dil_model::unit::{AttemptId, Counts, OutputSpec, Position, UnitSpec};
 use dil_model::{Error, ErrorKind, Result, Retry};
 use dil_plan::PlannedUnit;
+use jiff::tz::TimeZone;
 use sha2::{Digest as _, Sha256};
 
 use super::stage::{Folders, Place, StageContext};
@@ -198,7 +199,7 @@ fn spec(
 
 /// Where the unit's rows go: the stage's `write`, and the run's own folder if later stages use them.
 fn outputs(context: &StageContext, unit: &PlannedUnit, attempt: u64) -> Vec<OutputSpec> {
-    let name = unit_name(&context.run.flow, &context.name, unit);
+    let name = unit_name(context, unit);
     let mut outputs = Vec::new();
     let staging = |root: &str| format!("{root}/{}/{name}/{attempt}", context.run.run);
     if let (Some(Write::Files(files)), Some(folders)) = (&context.stage.write, &context.folders.write) {
@@ -235,14 +236,17 @@ fn rows_format(path: &str) -> FilesWrite {
     }
 }
 
-/// A unit's short name, for files: its interval's first day, if it has one, and a hash of its full name.
-fn unit_name(flow: &str, stage: &str, unit: &PlannedUnit) -> String {
+/// A unit's short name, for files: its interval's first day in the stage's zone, if it has one, and a hash of its full name.
+pub(super) fn unit_name(context: &StageContext, unit: &PlannedUnit) -> String {
+    let (flow, stage) = (&context.run.flow, &context.name);
+    let time = context.stage.units.as_ref().and_then(|units| units.time.as_ref());
+    let zone = time.and_then(|time| TimeZone::get(&time.timezone).ok()).unwrap_or(TimeZone::UTC);
     let digest = Sha256::digest(format!("{flow}\n{stage}\n{}", unit.signature).as_bytes());
-    let hash = hex(&digest[..6]);
+    let hash = hex(&digest[..10]);
     match unit.nominal {
         Some(interval) => {
-            let day: String = interval.low.to_string().chars().take(10).filter(|c| *c != '-').collect();
-            format!("{day}-{hash}")
+            let low = interval.low.to_zoned(zone);
+            format!("{}-{hash}", low.strftime("%Y%m%d"))
         }
         None => hash,
     }
