@@ -230,6 +230,7 @@ pub(crate) struct UnitsArguments {
 /// How a unit's last try stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum UnitStatus {
+    Planned,
     Done,
     Failed,
     Running,
@@ -240,6 +241,7 @@ impl UnitStatus {
     /// The word that the ledger uses.
     pub(crate) fn word(self) -> &'static str {
         match self {
+            Self::Planned => "planned",
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Running => "running",

@@ -5,6 +5,7 @@ mod completions;
 mod demo;
 mod dispatch;
 mod init;
+mod known;
 mod plan;
 mod preview;
 mod resume;

@@ -2,6 +2,7 @@
 
 use dil_engine::{LedgerView, RunRow};
 
+use super::known::refuse_unknown;
 use crate::argument::{Common, RunsArguments};
 use crate::exit::{Exit, Failure};
 use crate::flow_file;
@@ -14,7 +15,9 @@ const NAMES: [&str; 9] =
 
 pub(super) fn run(common: &Common, arguments: &RunsArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let flow = arguments.flow.as_deref().map(flow_file::name).transpose()?;
-    let runs = LedgerView::open(&common.state)?.runs(flow.as_deref(), arguments.limit)?;
+    let ledger = LedgerView::open(&common.state)?;
+    refuse_unknown(&ledger, flow.as_deref(), None)?;
+    let runs = ledger.runs(flow.as_deref(), arguments.limit)?;
     list(terminal, arguments.format, &runs, &NAMES, |runs| table(terminal.out, runs))?;
     Ok(Exit::Success)
 }

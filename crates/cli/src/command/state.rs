@@ -4,6 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _};
 
 use dil_engine::{LedgerView, ResetReport, StageRow};
 
+use super::known::refuse_unknown;
 use crate::argument::{Common, Listing, StateCommand};
 use crate::exit::{Exit, Failure, usage};
 use crate::flow_file;
@@ -32,7 +33,9 @@ pub(super) fn run(common: &Common, command: &StateCommand, terminal: &Terminal) 
 
 fn show(common: &Common, flow: Option<&str>, format: Listing, terminal: &Terminal) -> Result<Exit, Failure> {
     let flow = flow.map(flow_file::name).transpose()?;
-    let stages = LedgerView::open(&common.state)?.stages(flow.as_deref())?;
+    let ledger = LedgerView::open(&common.state)?;
+    refuse_unknown(&ledger, flow.as_deref(), None)?;
+    let stages = ledger.stages(flow.as_deref())?;
     list(terminal, format, &stages, &NAMES, |stages| shown(terminal.out, stages))?;
     Ok(Exit::Success)
 }

@@ -2,6 +2,7 @@
 
 use dil_engine::{LedgerView, UnitFilter, UnitRow};
 
+use super::known::refuse_unknown;
 use super::runs::seconds;
 use crate::argument::{Common, UnitsArguments};
 use crate::exit::{Exit, Failure};
@@ -32,7 +33,9 @@ pub(super) fn run(common: &Common, arguments: &UnitsArguments, terminal: &Termin
         state: arguments.status.map(|status| status.word().to_owned()),
         limit: arguments.limit,
     };
-    let units = LedgerView::open(&common.state)?.units(&filter)?;
+    let ledger = LedgerView::open(&common.state)?;
+    refuse_unknown(&ledger, filter.flow.as_deref(), filter.stage.as_deref())?;
+    let units = ledger.units(&filter)?;
     list(terminal, arguments.format, &units, &NAMES, |units| table(terminal.out, units))?;
     Ok(Exit::Success)
 }

@@ -263,6 +263,22 @@ fn a_stage_is_forgotten_only_when_that_is_meant() {
 }
 
 #[test]
+fn names_that_the_ledger_does_not_know_are_refused() {
+    let folder = Folder::with_rows();
+    folder.dil(&["run"]).succeeded();
+    for arguments in [
+        &["units", "nope"][..],
+        &["runs", "nope"],
+        &["state", "show", "nope"],
+        &["units", "files", "--stage", "nope"],
+    ] {
+        let refused = folder.dil(arguments);
+        assert_eq!(refused.code, Some(2), "{refused}");
+        assert!(refused.stderr.contains("nope") && refused.stderr.contains("recorded are"), "{refused}");
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let mut child = Command::new(DIL)
         .arg("schema")

@@ -99,6 +99,7 @@ impl Worker {
                 "run/worker",
                 format!("a worker process cannot be started: {cause}"),
             )
+            .hint("check that this program can be started by its user, or run without --workers")
         };
         let (program, arguments) = command.split_first().ok_or_else(|| cannot(&"no command"))?;
         let mut child = Command::new(program)

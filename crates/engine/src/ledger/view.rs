@@ -47,7 +47,7 @@ pub struct UnitFilter {
     pub flow: Option<String>,
     /// Only of this stage.
     pub stage: Option<String>,
-    /// Only in this state: `done`, `failed`, `running`, `staged`.
+    /// Only in this state: `planned`, `done`, `failed`, `running`, `staged`.
     pub state: Option<String>,
     /// At most so many.
     pub limit: Option<u32>,
@@ -62,7 +62,7 @@ pub struct UnitRow {
     pub stage: String,
     /// The unit's name.
     pub signature: String,
-    /// `done`, `failed`, `running`, `staged`.
+    /// `planned`, `done`, `failed`, `running`, `staged`.
     pub state: String,
     /// Up to where it is recorded, RFC 3339.
     pub recorded_high: Option<String>,
@@ -129,6 +129,21 @@ impl LedgerView {
             )
             .hint("run a flow first, or name its state folder with --state")),
         }
+    }
+
+    /// The flows that have run, and the stages of which anything is recorded.
+    ///
+    /// # Errors
+    /// `State`.
+    pub fn names(&self) -> Result<Vec<(String, Option<String>)>> {
+        self.ledger.read(|connection| {
+            connection
+                .prepare(
+                    "SELECT DISTINCT flow, NULL FROM run UNION SELECT DISTINCT flow, stage FROM unit ORDER BY 1, 2",
+                )?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })
     }
 
     /// Runs, newest first.
