@@ -73,7 +73,9 @@ fn two_interrupts_stop_at_once() {
     running.signal(Signal::INT);
     let finished = running.wait_within(Duration::from_secs(60));
     assert_ne!(finished.code, Some(0), "{finished}");
-    assert_eq!(lake::ids(&scene.lake()), recorded, "what was recorded stays");
+    // A unit that had all its answers may have been on its way into the lake.
+    let left = lake::ids(&scene.lake());
+    assert!(recorded.iter().all(|id| left.contains(id)), "what was recorded stays: {recorded:?}, {left:?}");
 
     scene.oracle.heal();
     scene.run("2024-04-01", &[]).succeeded();
