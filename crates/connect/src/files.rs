@@ -43,7 +43,7 @@ pub struct FilesSourceSpec {
 pub fn source(spec: FilesSourceSpec) -> Result<Box<dyn Source>> {
     let wrong = |cause: String| Error::new(ErrorKind::Config, "files/path", cause);
     let template = Template::parse(&spec.read.path).map_err(|cause| wrong(format!("`path`: {cause}")))?;
-    let pattern = template.render(&spec.variables, Escape::None, &spec.secrets)?.ok_or_else(|| {
+    let pattern = template.render(&spec.variables, Escape::FileName, &spec.secrets)?.ok_or_else(|| {
         wrong(format!("`path: {}` uses a variable that is not defined here", spec.read.path))
     })?;
     let place = match spec.resume {

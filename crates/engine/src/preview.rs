@@ -8,7 +8,7 @@ use dil_flow::Checked;
 use dil_format::FrameLimits;
 use dil_model::arrow::datatypes::SchemaRef;
 use dil_model::arrow::record_batch::RecordBatch;
-use dil_model::component::{Converter as _, Decoded, Decoder, Frame, Framer};
+use dil_model::component::{Converter as _, Decoded, Decoder, Frame, Framer, Source};
 use dil_model::config::{Flow, Stage};
 use dil_model::schema::{StoredSchema, typed};
 use dil_model::template::unit_variables;
@@ -112,9 +112,11 @@ async fn first_rows(
         clients: dil_connect::http::Clients::new(),
         stop: Stop::new(),
     };
-    let frames = first_frames(&spec, &context, rows).await?;
+    let mut source = open_source(&spec, &context)?;
+    let frames = first_frames(&spec, source.as_mut(), rows).await.map_err(|error| source.report(error))?;
     let ended = frames.ended;
-    let mut shown = tokio::task::block_in_place(|| decode(&spec, &frames, rows))?;
+    let mut shown =
+        tokio::task::block_in_place(|| decode(&spec, &frames, rows)).map_err(|error| source.report(error))?;
     shown.more |= !ended;
     Ok(shown)
 }
@@ -169,9 +171,8 @@ impl FirstFrames {
 }
 
 /// Reads until there are enough rows to show and to infer a schema from.
-async fn first_frames(spec: &UnitSpec, context: &UnitContext, rows: usize) -> Result<FirstFrames> {
+async fn first_frames(spec: &UnitSpec, source: &mut dyn Source, rows: usize) -> Result<FirstFrames> {
     let shares = Shares::of(spec.memory);
-    let mut source = open_source(spec, context)?;
     // Small frames, so that little is read.
     let limits = FrameLimits { frame_bytes: 64 << 10, row_bytes_max: shares.row_max };
     let mut framer: Box<dyn Framer> = dil_format::framer(&spec.read, &source.wanted(), limits)?;

@@ -40,9 +40,11 @@ pub struct Frame {
 pub struct PageFacts {
     /// Rows in the page.
     pub rows: u64,
-    /// The scalars found at the wanted paths outside the rows. A path that was not there is absent; JSON `null` is
-    /// `Value::Null`.
+    /// The scalars found at the wanted paths outside the rows. A path that was not there is absent. JSON `null` is
+    /// `Value::Null`, and so is what lies below a `null` or an empty object.
     pub fields: BTreeMap<String, serde_json::Value>,
+    /// For each wanted path that was not there: what is there instead, for a message (`` `meta` has next, total ``).
+    pub absent: BTreeMap<String, String>,
 }
 
 /// Cuts pages into [`Frame`]s without decoding rows.
@@ -157,6 +159,12 @@ pub trait Source: Send {
 
     /// Requests sent so far, and how many of them were repeats.
     fn requests(&self) -> Requests;
+
+    /// An error as it may leave the unit, whoever made it of what the source gave: without the source's secrets, and not to be
+    /// tried again if that would repeat a request that must not be repeated.
+    fn report(&self, error: crate::Error) -> crate::Error {
+        error
+    }
 }
 
 /// Requests of a unit.

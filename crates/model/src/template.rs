@@ -22,6 +22,9 @@ pub enum Escape {
     None,
     /// One segment of a URL path.
     PathSegment,
+    /// Part of one name in a path with wildcards: wildcards in it mean themselves. A value with a separator, or one that climbs,
+    /// is an error; text that is marked as safe may hold separators.
+    FileName,
 }
 
 /// The values a template may use: one JSON object.
@@ -138,7 +141,12 @@ impl Template {
     }
 
     fn failed(&self, cause: &minijinja::Error, secrets: &Arc<dyn SecretStore>) -> Error {
-        // A missing secret has its own, better message; ask again for it outside of the template.
+        // Some causes have their own, better message.
+        let own = std::error::Error::source(cause).and_then(|source| source.downcast_ref::<Error>());
+        if let Some(own) = own {
+            return own.clone().at(format!("template `{}`", self.source));
+        }
+        // That of a missing secret is found by asking again for it outside of the template.
         for name in self.secrets() {
             if let Err(error) = secrets.secret(&name) {
                 return error;
@@ -214,20 +222,55 @@ fn environment(escape: Escape) -> Environment<'static> {
     });
     environment.add_filter("strftime", |value: Value, pattern: String, options: Kwargs| {
         let zoned = in_zone(&value, &options)?;
-        jiff::fmt::strtime::format(&pattern, &zoned).map_err(|cause| invalid(format!("{pattern}: {cause}")))
+        let text = jiff::fmt::strtime::format(&pattern, &zoned)
+            .map_err(|cause| invalid(format!("{pattern}: {cause}")))?;
+        // Its separators are the flow's own.
+        Ok::<_, minijinja::Error>(Value::from_safe_string(text))
     });
-    if escape == Escape::PathSegment {
-        environment.set_formatter(|output, _state, value| {
-            let text = value.to_string();
-            let escaped = percent_encoding::utf8_percent_encode(&text, PATH_SEGMENT).to_string();
-            output.write_str(&escaped).map_err(minijinja::Error::from)
-        });
-    } else {
-        environment.set_formatter(|output, _state, value| {
-            output.write_str(&value.to_string()).map_err(minijinja::Error::from)
-        });
-    }
+    environment.set_formatter(move |output, _state, value| {
+        let text = value.to_string();
+        let escaped = match escape {
+            Escape::None => text,
+            Escape::PathSegment => percent_encoding::utf8_percent_encode(&text, PATH_SEGMENT).to_string(),
+            Escape::FileName => file_name(&text, value.is_safe())?,
+        };
+        output.write_str(&escaped).map_err(minijinja::Error::from)
+    });
     environment
+}
+
+/// A value as part of a path with wildcards.
+fn file_name(text: &str, safe: bool) -> Result<String, minijinja::Error> {
+    let climbs = |name: &str| !name.is_empty() && name.chars().all(|c| c == '.');
+    let fault = if text.split('/').any(climbs) {
+        "is `.` or `..`, or has such a folder in it"
+    } else if text.starts_with('/') {
+        "begins with `/`"
+    } else if text.contains('/') && !safe {
+        "holds a `/`"
+    } else {
+        let mut escaped = String::with_capacity(text.len());
+        for c in text.chars() {
+            match c {
+                '*' | '?' | '[' | ']' => escaped.extend(['[', c, ']']),
+                c => escaped.push(c),
+            }
+        }
+        return Ok(escaped);
+    };
+    // A text that is marked as safe may be a secret.
+    let shown = if safe { String::new() } else { format!(" `{}`", shortened(text)) };
+    let message = format!("the value{shown} cannot be part of a file's path: it {fault}");
+    let error = Error::new(ErrorKind::Config, "template/file-name", message).hint(
+        "a value is part of one name; where it may hold folders, write `{{ name | safe }}`; it never leads upwards",
+    );
+    Err(invalid(error.message.clone()).with_source(error))
+}
+
+fn shortened(text: &str) -> String {
+    let shown: String = text.chars().take(60).collect();
+    let rest = if shown.len() < text.len() { "…" } else { "" };
+    format!("{}{rest}", shown.escape_debug())
 }
 
 /// All but the unreserved characters of RFC 3986, so that a value is one segment whatever it holds.
@@ -240,7 +283,8 @@ fn with_secrets(
 ) -> Environment<'static> {
     let secrets = Arc::clone(secrets);
     environment.add_function(SECRET_CALL, move |name: String| {
-        secrets.secret(&name).map(|secret| secret.expose().to_owned()).map_err(|error| invalid(error.message))
+        let secret = secrets.secret(&name).map_err(|error| invalid(error.message))?;
+        Ok::<_, minijinja::Error>(Value::from_safe_string(secret.expose().to_owned()))
     });
     environment
 }
@@ -298,6 +342,37 @@ mod tests {
         check("{{ low | epoch }}", Escape::None, Some("1704067200"));
         check("{{ low | date(timezone='America/New_York') }}", Escape::None, Some("2023-12-31"));
         check("{{ low | strftime('%Y/%m') }}", Escape::None, Some("2024/01"));
+    }
+
+    #[test]
+    fn a_value_in_a_file_path_is_part_of_one_name() {
+        let variables = |id: &str| {
+            let mut variables = variables();
+            variables.insert("id".to_owned(), id.into());
+            variables
+        };
+        let render = |source: &str, id: &str| {
+            let template = Template::parse(source).unwrap_or_else(|message| panic!("{source}: {message}"));
+            template.render(&variables(id), Escape::FileName, &(Arc::new(Fixed) as _))
+        };
+        let names =
+            [("a b", "a b"), ("*", "[*]"), ("a[1]?", "a[[]1[]][?]"), ("v1..2", "v1..2"), (".x", ".x")];
+        for (id, expect) in names {
+            assert_eq!(render("in/{{ id }}.csv", id).ok().flatten(), Some(format!("in/{expect}.csv")));
+        }
+        for id in ["../outside", "/etc/x", "a/b", "..", ".", "a/../b"] {
+            let error = render("in/{{ id }}.csv", id).err();
+            assert!(
+                error.is_some_and(|error| error.code == "template/file-name" && error.message.contains(id)),
+                "{id}"
+            );
+        }
+        assert_eq!(render("in/{{ id | safe }}", "a/b").ok().flatten().as_deref(), Some("in/a/b"));
+        for id in ["../a", "a/..", "/a"] {
+            assert!(render("in/{{ id | safe }}", id).is_err(), "{id}");
+        }
+        let by_day = render("{{ low | strftime('%Y/%m') }}/*.csv", "");
+        assert_eq!(by_day.ok().flatten().as_deref(), Some("2024/01/*.csv"));
     }
 
     #[test]

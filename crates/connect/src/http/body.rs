@@ -15,9 +15,6 @@ use super::check::{self, Encoding};
 use super::error::root_cause;
 use super::gzip::Gunzip;
 
-/// Bytes at the start of a page that its digest looks at; all of them would cost as much as decoding.
-const DIGEST_BYTES: usize = 64 << 10;
-
 /// How long an answer may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadlines {
@@ -48,27 +45,18 @@ impl Deadlines {
     }
 }
 
-/// What a page looked like, as far as its bytes were read.
+/// What a page looked like, as far as its bytes were read. All of them count: pages may differ at their very end only.
 #[derive(Clone, Default)]
-pub(super) struct Digest(Arc<Mutex<(DefaultHasher, u64)>>);
+pub(super) struct Digest(Arc<Mutex<DefaultHasher>>);
 
 impl Digest {
     fn add(&self, bytes: &[u8]) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = DIGEST_BYTES.saturating_sub(usize::try_from(state.1).unwrap_or(usize::MAX));
-        if left > 0 {
-            let end = left.min(bytes.len());
-            state.0.write(&bytes[..end]);
-        }
-        state.1 += bytes.len() as u64;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes);
     }
 
-    /// The digest of the bytes so far and their number.
+    /// The digest of the bytes so far, however they were cut into pieces.
     pub(super) fn value(&self) -> u64 {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut hasher = state.0.clone();
-        hasher.write_u64(state.1);
-        hasher.finish()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).finish()
     }
 }
 
@@ -92,11 +80,12 @@ impl Receiving {
         response: reqwest::Response,
         deadlines: Deadlines,
         permit: Permit,
+        gzip_ratio: u32,
         digest: Option<Digest>,
     ) -> Result<Self> {
         let gunzip = match check::encoding(response.headers())? {
             Encoding::Plain => None,
-            Encoding::Gzip => Some(Gunzip::new()),
+            Encoding::Gzip => Some(Gunzip::new(gzip_ratio)),
         };
         let promised = response
             .headers()

@@ -38,7 +38,7 @@ pub(super) fn verdict(status: StatusCode, headers: &HeaderMap, url: &Url) -> Ver
 
 /// The error of an answer whose status means failure; `body` is its masked beginning.
 pub(super) fn failed(status: StatusCode, headers: &HeaderMap, body: &str, auth_advice: &str) -> Failure {
-    let asked = retry::retry_after(headers, SystemTime::now());
+    let asked = retry::asked_wait(status, headers, SystemTime::now());
     let (kind, code) = match status.as_u16() {
         // Some hosts count requests and refuse with 403 those beyond the quota.
         403 if asked.is_some() => (ErrorKind::Status, "http/quota"),
@@ -148,6 +148,32 @@ impl ContentTypes {
     }
 }
 
+/// The `charset` that the answer declares, in lowercase, unless it is UTF-8 or a part of that.
+pub(super) fn foreign_charset(headers: &HeaderMap) -> Option<String> {
+    let text = String::from_utf8_lossy(headers.get(CONTENT_TYPE)?.as_bytes()).to_ascii_lowercase();
+    let charset = text.split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        (name.trim() == "charset").then(|| excerpt(value.trim().trim_matches(['"', '\'']), 40))
+    })?;
+    (!matches!(charset.as_str(), "" | "utf-8" | "utf8" | "us-ascii" | "ascii")).then_some(charset)
+}
+
+/// Refuses what cannot be told from rows of zeros. Other charsets have ASCII inside: their bytes are believed to be UTF-8 until
+/// one is not, because many servers declare one that they do not send.
+///
+/// # Errors
+/// `Content`, naming the charset.
+pub(super) fn readable_charset(headers: &HeaderMap) -> Result<()> {
+    match foreign_charset(headers) {
+        Some(charset) if charset.starts_with("utf-16") || charset.starts_with("utf-32") => {
+            let message = format!("the answer is declared to be in {charset}, and only UTF-8 can be read");
+            Err(Error::new(ErrorKind::Content, "http/charset", message)
+                .hint("ask the server for UTF-8, for example with `headers: { Accept-Charset: utf-8 }`"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The type without its parameters, in lowercase.
 fn essence(value: &HeaderValue) -> String {
     let text = String::from_utf8_lossy(value.as_bytes());
@@ -224,6 +250,26 @@ mod tests {
         assert!(accepts(&["text/*"], Format::Json, "text/html"));
         assert!(!accepts(&["text/*"], Format::Json, "application/json"));
         assert!(accepts(&["Text/Plain"], Format::Json, "text/plain"));
+    }
+
+    #[test]
+    fn a_charset_matters_if_it_is_not_utf8() {
+        let headers = |text: &str| HeaderMap::from_iter([(CONTENT_TYPE, text.parse().unwrap())]);
+        let foreign = |text: &str| foreign_charset(&headers(text));
+        assert_eq!(
+            foreign("text/csv; header=present; Charset=\"ISO-8859-1\""),
+            Some("iso-8859-1".to_owned())
+        );
+        for text in ["text/csv", "text/csv; charset=UTF-8", "text/csv;charset=us-ascii", "text/csv; charset"]
+        {
+            assert_eq!(foreign(text), None, "{text}");
+        }
+        assert_eq!(foreign_charset(&HeaderMap::new()), None);
+        assert!(readable_charset(&headers("text/csv; charset=windows-1252")).is_ok());
+        assert_eq!(
+            readable_charset(&headers("text/csv; charset=UTF-16LE")).unwrap_err().code,
+            "http/charset"
+        );
     }
 
     #[test]

@@ -53,9 +53,10 @@ pub(super) fn unanswered(cause: &reqwest::Error, url: &Url, connect: Duration) -
         return Failure::unprocessed(error.hint("check `path`, `query` and `headers` of the stage"));
     }
     if !cause.is_connect() {
-        let message = format!("{place} gave no answer: {}", root_cause(cause));
+        let text = root_cause(cause);
+        let message = format!("{place} gave no answer: {text}");
         return Error::new(ErrorKind::Network, "http/no-answer", message)
-            .hint("the server closed the connection: run again; if that does not help, look at the server's log")
+            .hint(unanswered_hint(&text))
             .retryable()
             .into();
     }
@@ -71,6 +72,19 @@ pub(super) fn unanswered(cause: &reqwest::Error, url: &Url, connect: Duration) -
         );
     }
     Failure::unprocessed(unconnected(cause, &place))
+}
+
+/// What to do about an answer that did not come; `cause` is what hyper says of it.
+fn unanswered_hint(cause: &str) -> &'static str {
+    if cause.contains("too large") {
+        "the headers of its answer are larger than any real ones: look at what the server sends (`curl -I`), often cookies that pile up"
+    } else if cause.starts_with("invalid HTTP") {
+        "what answers there does not speak HTTP: check scheme and port of the connection's `base`"
+    } else if cause.contains("timed out") {
+        "the connection went dead on the way: run again; if that does not help, look at the network and firewalls on the way"
+    } else {
+        "the server closed the connection: run again; if that does not help, look at the server's log"
+    }
 }
 
 fn unconnected(cause: &reqwest::Error, place: &str) -> Error {

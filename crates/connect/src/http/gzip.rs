@@ -10,16 +10,26 @@ use flate2::write::MultiGzDecoder;
 /// is what is bounded.
 const OUTPUT_BYTES: usize = 256 << 10;
 
+/// Decoded bytes that one body may have whatever its size was. Small answers of zeros are common and do no harm.
+const FREE_BYTES: u64 = 64 << 20;
+
 /// A decoder with the input that it has not read yet.
 pub(super) struct Gunzip {
     decoder: MultiGzDecoder<Vec<u8>>,
     input: Bytes,
     fed: bool,
+    /// How many times `packed` the output may be, once it is larger than `free`.
+    ratio: u32,
+    free: u64,
+    /// Bytes decoded from, and bytes given on.
+    packed: u64,
+    given: u64,
 }
 
 impl Gunzip {
-    pub(super) fn new() -> Self {
-        Self { decoder: MultiGzDecoder::new(Vec::new()), input: Bytes::new(), fed: false }
+    pub(super) fn new(ratio: u32) -> Self {
+        let decoder = MultiGzDecoder::new(Vec::new());
+        Self { decoder, input: Bytes::new(), fed: false, ratio, free: FREE_BYTES, packed: 0, given: 0 }
     }
 
     /// Hands over the next bytes; only after [`Gunzip::take`] gave `None`.
@@ -29,6 +39,9 @@ impl Gunzip {
     }
 
     /// The next decoded bytes; `None` if more input is needed.
+    ///
+    /// # Errors
+    /// `Content` if the input is not gzip, or holds more than it may.
     pub(super) fn take(&mut self) -> Result<Option<Bytes>> {
         while !self.input.is_empty() && self.decoder.get_ref().len() < OUTPUT_BYTES {
             let consumed = self.decoder.write(&self.input).map_err(|cause| corrupt(&cause))?;
@@ -36,6 +49,8 @@ impl Gunzip {
                 return Err(corrupt(&io::ErrorKind::WriteZero.into()));
             }
             let _ = self.input.split_to(consumed);
+            self.packed += consumed as u64;
+            self.check_size()?;
         }
         Ok(self.ready(OUTPUT_BYTES))
     }
@@ -59,7 +74,26 @@ impl Gunzip {
 
     fn ready(&mut self, least: usize) -> Option<Bytes> {
         let output = self.decoder.get_mut();
-        (output.len() >= least).then(|| Bytes::from(std::mem::take(output)))
+        if output.len() < least {
+            return None;
+        }
+        let bytes = Bytes::from(std::mem::take(output));
+        self.given += bytes.len() as u64;
+        Some(bytes)
+    }
+
+    fn check_size(&self) -> Result<()> {
+        let unpacked = self.given + self.decoder.get_ref().len() as u64;
+        if unpacked <= self.free || unpacked <= self.packed.saturating_mul(self.ratio.into()) {
+            return Ok(());
+        }
+        let (packed, ratio) = (self.packed, self.ratio);
+        let message = format!(
+            "the first {packed} bytes of the gzip body hold {unpacked}, more than {ratio} times as many"
+        );
+        Err(Error::new(ErrorKind::Content, "http/gzip-bomb", message).hint(
+            "such an answer can fill the disk; if its rows really repeat that much, raise `gzip_ratio` beside the stage's `path`",
+        ))
     }
 }
 
@@ -87,7 +121,10 @@ mod tests {
     }
 
     fn decode(input: &[u8], step: usize) -> Result<(Vec<u8>, usize)> {
-        let mut gunzip = Gunzip::new();
+        unpack(Gunzip::new(200), input, step)
+    }
+
+    fn unpack(mut gunzip: Gunzip, input: &[u8], step: usize) -> Result<(Vec<u8>, usize)> {
         let (mut plain, mut largest) = (Vec::new(), 0);
         for piece in input.chunks(step) {
             gunzip.feed(Bytes::copy_from_slice(piece));
@@ -127,6 +164,19 @@ mod tests {
             let cut = decode(&packed[..end], 4).unwrap_err();
             assert_eq!(cut.kind, ErrorKind::Truncated, "cut at {end}");
         }
+    }
+
+    #[test]
+    fn what_grows_beyond_its_ratio_is_refused_once_it_is_large() {
+        let packed = gzipped(&vec![0; 4 << 20]);
+        let times = u32::try_from((4 << 20) / packed.len()).unwrap();
+        let unpack = |ratio, free| {
+            let gunzip = Gunzip { free, ..Gunzip::new(ratio) };
+            unpack(gunzip, &packed, 1000).map(|(plain, _)| plain.len())
+        };
+        assert_eq!(unpack(times / 2, 1 << 20).unwrap_err().code, "http/gzip-bomb");
+        assert_eq!(unpack(times / 2, 4 << 20).unwrap(), 4 << 20);
+        assert_eq!(unpack(times * 2, 1 << 20).unwrap(), 4 << 20);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Keeps secrets out of everything that is shown or stored.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dil_model::Result;
 use dil_model::secret::{Secret, SecretStore};
+use dil_model::{Error, Result};
 
 /// What a secret is shown as.
 const MASK: &str = "***";
@@ -21,9 +22,10 @@ const CREDENTIAL_PARAMETERS: [&str; 9] = [
     "x-amz-signature",
 ];
 
+/// A piece of a secret of at least this length is masked too: messages cut the values that they show.
+const PIECE_BYTES: usize = 8;
+
 /// A secret store that remembers what it gave away, so that it can be taken out of URLs and of what servers echo.
-///
-/// Only texts from outside are masked; our own words never hold a secret.
 pub(crate) struct KnownSecrets {
     store: Arc<dyn SecretStore>,
     known: Mutex<Vec<Known>>,
@@ -44,6 +46,46 @@ impl KnownSecrets {
     /// Remembers a credential that has no name.
     pub(crate) fn remember(&self, text: &str) {
         self.add(None, text);
+    }
+
+    /// An error without any secret in it, nor a piece of one.
+    pub(crate) fn mask_error(&self, mut error: Error) -> Error {
+        let mask = |text: &str| self.mask_pieces(&self.mask(text));
+        error.message = mask(&error.message);
+        error.hint = error.hint.as_deref().map(mask);
+        for place in &mut error.context {
+            *place = mask(place);
+        }
+        error
+    }
+
+    /// A text without longer pieces of secrets.
+    fn mask_pieces(&self, text: &str) -> String {
+        let known = self.known();
+        let pieces: HashSet<&[u8]> = known
+            .iter()
+            .flat_map(|known| &known.spellings)
+            .flat_map(|spelling| spelling.as_bytes().windows(PIECE_BYTES))
+            .collect();
+        let mut hidden = vec![false; text.len()];
+        for (at, piece) in text.as_bytes().windows(PIECE_BYTES).enumerate() {
+            if pieces.contains(piece) {
+                hidden[at..at + PIECE_BYTES].fill(true);
+            }
+        }
+        let mut masked = String::with_capacity(text.len());
+        let mut was_hidden = false;
+        for (at, c) in text.char_indices() {
+            // A character is hidden if any byte of it is.
+            let is_hidden = hidden[at..at + c.len_utf8()].contains(&true);
+            match (was_hidden, is_hidden) {
+                (false, true) => masked.push_str(MASK),
+                (_, false) => masked.push(c),
+                (true, true) => {}
+            }
+            was_hidden = is_hidden;
+        }
+        masked
     }
 
     /// A text from outside without any secret in it.
@@ -166,6 +208,20 @@ mod tests {
     fn masks_every_spelling() {
         let text = r#"a s3 cr/t"x b s3+cr%2Ft%22x c {"k":"s3 cr/t\"x"} d s3%20cr%2Ft%22x"#;
         assert_eq!(known().mask(text), r#"a *** b *** c {"k":"***"} d ***"#);
+    }
+
+    #[test]
+    fn an_error_shows_no_secret_and_no_piece_of_one() {
+        let known = known();
+        known.remember("eyJhbGciOiJIUzI1NiJ9.cGF5bG9hZA.äöüäöü");
+        let error = Error::new(dil_model::ErrorKind::Type, "json/type", "its value is `eyJhbGciOiJIUzI1…`")
+            .hint("see s3 cr/t\"x")
+            .at("row 1: G9hZA.äö, s3+cr%2Ft%22x")
+            .at("page 1");
+        let masked = known.mask_error(error);
+        assert_eq!(masked.message, "its value is `***…`");
+        assert_eq!(masked.hint.as_deref(), Some("see ***"));
+        assert_eq!(masked.context, ["row 1: ***, ***", "page 1"]);
     }
 
     #[test]

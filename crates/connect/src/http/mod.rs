@@ -4,8 +4,8 @@
 //! What is not here: rows. A body goes on as bytes; the framer tells which cursor or total it holds.
 //!
 //! Limits: [`PAGES_MAX`] pages a unit, 5 redirects a request (same origin, `GET` only). Of transfer codings `gzip` is
-//! asked for and taken off as the bytes come. Proxies are taken from the environment (`HTTP_PROXY`, `HTTPS_PROXY`,
-//! `NO_PROXY`).
+//! asked for and taken off as the bytes come, up to a ratio. Proxies are taken from the environment (`HTTP_PROXY`,
+//! `HTTPS_PROXY`, `NO_PROXY`), and never used for hosts on this machine.
 
 mod auth;
 mod body;

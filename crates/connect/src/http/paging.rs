@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use dil_model::component::PageFacts;
-use dil_model::config::{CursorPaging, NextPaging, NumberPaging, OffsetPaging, Paginate, PagingEnd};
+use dil_model::config::{
+    Absent, CursorPaging, EqualPages, NextPaging, NumberPaging, OffsetPaging, Paginate, PagingEnd,
+};
 use dil_model::template::Variables;
 use dil_model::{Error, ErrorKind, Result};
 use regex::Regex;
@@ -21,6 +23,9 @@ use super::request::{PageRequest, remove_parameter};
 
 /// The most pages one unit reads. A server that never ends is an error, not a full disk.
 pub const PAGES_MAX: u64 = 10_000_000;
+
+/// The most pages in a row that may be equal where equal pages are allowed.
+const EQUAL_PAGES_MAX: u64 = 1_000;
 
 /// Characters of a cursor or URL that a message shows.
 const SHOWN_CHARS: usize = 120;
@@ -51,7 +56,7 @@ pub(super) struct Answer {
     /// Where it came from, redirects followed.
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
-    /// A digest of the beginning of the body and its length.
+    /// A digest of the body.
     pub(super) digest: u64,
 }
 
@@ -73,6 +78,8 @@ pub(super) struct Pager {
     rows: u64,
     circle: Circle,
     last_digest: Option<u64>,
+    /// How many pages before the last one were equal to it, without a gap.
+    equal_pages: u64,
 }
 
 impl Pager {
@@ -106,6 +113,7 @@ impl Pager {
             rows: note.rows,
             circle: Circle::default(),
             last_digest: None,
+            equal_pages: 0,
         })
     }
 
@@ -208,7 +216,7 @@ impl Pager {
         let at = match &self.rule {
             None => At::Done,
             Some(Paginate::Cursor(rule)) => self.after_cursor(rule, facts, answer, around)?,
-            Some(Paginate::Next(rule)) => after_next(rule, facts, answer, around)?,
+            Some(Paginate::Next(rule)) => self.after_next(rule, facts, answer, around)?,
             // The rows received, not the rows asked for: a server may give fewer than that.
             Some(Paginate::Offset(rule)) if goes_on(&rule.end, Some(rule.size), seen, &counts)? => {
                 At::Offset(rule.start + seen.rows)
@@ -219,15 +227,8 @@ impl Pager {
             Some(Paginate::Offset(_) | Paginate::Page(_)) => At::Done,
         };
         self.refuse_circle(&at, answer, around)?;
-        if self.wants_digest()
-            && facts.rows > 0
-            && self.last_digest.replace(answer.digest) == Some(answer.digest)
-        {
-            return Err(paging(
-                "http/page-repeated",
-                format!("page {} is byte for byte the page before it", seen.pages),
-            )
-            .hint("the server seems to ignore the paging parameters; check their names"));
+        if self.wants_digest() && facts.rows > 0 {
+            self.refuse_equal(answer.digest, seen.pages)?;
         }
         if seen.pages >= PAGES_MAX && at != At::Done {
             return Err(paging("http/pages", format!("there are more than {PAGES_MAX} pages")));
@@ -243,15 +244,19 @@ impl Pager {
         answer: &Answer,
         around: &Surroundings<'_>,
     ) -> Result<At> {
-        let cursor = match (&rule.body, &rule.header) {
-            (Some(path), _) => facts.fields.get(path).cloned().unwrap_or(Value::Null),
+        let found = match (&rule.body, &rule.header) {
+            (Some(path), _) => facts.fields.get(path).cloned(),
             (None, Some(name)) => match answer.headers.get(name.as_str()) {
-                None => Value::Null,
-                Some(value) => value.to_str().map(Value::from).map_err(|_| {
+                None => None,
+                Some(value) => Some(value.to_str().map(Value::from).map_err(|_| {
                     paging("http/cursor", format!("the cursor in header `{name}` is not a text"))
-                })?,
+                })?),
             },
-            (None, None) => Value::Null,
+            (None, None) => None,
+        };
+        let Some(cursor) = found else {
+            let place = rule.body.as_deref().ok_or_else(|| rule.header.as_deref().unwrap_or_default());
+            return self.without_next(rule.absent, place, facts);
         };
         match &cursor {
             Value::Null => return Ok(At::Done),
@@ -267,6 +272,64 @@ impl Pager {
         }
         let ended = self.end.as_ref().is_some_and(|end| end.is_match(&text_of(&cursor)));
         Ok(if ended { At::Done } else { At::Cursor(cursor) })
+    }
+
+    fn after_next(
+        &self,
+        rule: &NextPaging,
+        facts: &PageFacts,
+        answer: &Answer,
+        around: &Surroundings<'_>,
+    ) -> Result<At> {
+        if let Some(path) = &rule.body
+            && !facts.fields.contains_key(path)
+        {
+            return self.without_next(rule.absent, Ok(path), facts);
+        }
+        next_page(rule, facts, answer, around)
+    }
+
+    /// Nothing stands at `place` (a path in the body, else a header), not even an empty value: the end, unless `place` is
+    /// likely misspelt. A later page of the unit had it before, so there it is the end.
+    fn without_next(&self, absent: Absent, place: Result<&str, &str>, facts: &PageFacts) -> Result<At> {
+        if self.pages > 0 || facts.rows == 0 || absent == Absent::End {
+            return Ok(At::Done);
+        }
+        let place = match place {
+            Ok(path) => {
+                let there = facts.absent.get(path).map(|there| format!("; {there}")).unwrap_or_default();
+                format!("nothing at `{path}`, which should tell how to go on{there}")
+            }
+            Err(header) => format!("no header `{header}`, which should tell how to go on"),
+        };
+        Err(paging("http/cursor-missing", format!("the first page has {} rows and {place}", facts.rows))
+            .hint("correct the place under `paginate`; if the API leaves it out where one page is all, set `absent: end` beside it"))
+    }
+
+    fn refuse_equal(&mut self, digest: u64, page: u64) -> Result<()> {
+        if self.last_digest.replace(digest) != Some(digest) {
+            self.equal_pages = 0;
+            return Ok(());
+        }
+        self.equal_pages += 1;
+        let rule = match &self.rule {
+            Some(Paginate::Offset(rule)) => rule.equal_pages,
+            Some(Paginate::Page(rule)) => rule.equal_pages,
+            _ => return Ok(()),
+        };
+        match rule {
+            EqualPages::Keep if self.equal_pages < EQUAL_PAGES_MAX => Ok(()),
+            EqualPages::Keep => Err(paging(
+                "http/page-repeated",
+                format!("page {page} and the {EQUAL_PAGES_MAX} pages before it are byte for byte the same"),
+            )
+            .hint("the server seems to ignore the paging's parameters; check their names, or ask for larger pages")),
+            EqualPages::Fail => Err(paging(
+                "http/page-repeated",
+                format!("page {page} is byte for byte the page before it"),
+            )
+            .hint("the server seems to ignore the paging's parameters: check their names; if its rows really are the same, set `equal_pages: keep`")),
+        }
     }
 
     fn refuse_circle(&mut self, at: &At, answer: &Answer, around: &Surroundings<'_>) -> Result<()> {
@@ -389,12 +452,7 @@ fn whole(number: f64) -> Option<u64> {
     (number.fract() == 0.0 && (0.0..9e15).contains(&number)).then_some(number as u64)
 }
 
-fn after_next(
-    rule: &NextPaging,
-    facts: &PageFacts,
-    answer: &Answer,
-    around: &Surroundings<'_>,
-) -> Result<At> {
+fn next_page(rule: &NextPaging, facts: &PageFacts, answer: &Answer, around: &Surroundings<'_>) -> Result<At> {
     let Some(target) = next_target(rule, facts, &answer.headers, around.secrets)? else {
         return Ok(At::Done);
     };

@@ -32,6 +32,7 @@ pub(super) struct Sender {
     pub(super) secrets: Arc<KnownSecrets>,
     pub(super) accepted: ContentTypes,
     pub(super) timeout: Timeout,
+    pub(super) gzip_ratio: u32,
     pub(super) auth_advice: String,
     pub(super) requests: Requests,
 }
@@ -65,6 +66,7 @@ impl Sender {
             secrets: parts.secrets,
             accepted: ContentTypes::new(&read.content_type, format),
             timeout: connection.timeout.clone(),
+            gzip_ratio: read.gzip_ratio,
             auth_advice: parts.auth_advice,
             requests: Requests::default(),
         }
@@ -95,7 +97,8 @@ impl Sender {
                 }
                 Verdict::Page => {
                     let Answered { response, deadlines, permit } = answered;
-                    let body = Receiving::new(response, deadlines, permit, digest)?;
+                    check::readable_charset(&headers)?;
+                    let body = Receiving::new(response, deadlines, permit, self.gzip_ratio, digest)?;
                     return Ok(Arriving { url: outgoing.url, headers, body });
                 }
             }
@@ -152,7 +155,7 @@ impl Sender {
         // A body that only explains must not keep us long.
         let idle = answered.deadlines.idle.min(Duration::from_secs(10));
         let deadlines = Deadlines { idle, ..answered.deadlines };
-        match Receiving::new(answered.response, deadlines, answered.permit, None) {
+        match Receiving::new(answered.response, deadlines, answered.permit, self.gzip_ratio, None) {
             Ok(body) => self.secrets.mask(&body.beginning(BEGINNING_BYTES).await),
             Err(_) => String::new(),
         }

@@ -11,6 +11,7 @@ use dil_model::{Error, ErrorKind, Result, Retry};
 use url::Url;
 
 use super::body::Digest;
+use super::check;
 use super::client::Clients;
 use super::error::{Failure, Processed, excerpt};
 use super::mask::KnownSecrets;
@@ -62,6 +63,7 @@ pub fn source(spec: HttpSourceSpec) -> Result<Box<dyn Source>> {
         pager: Pager::new(spec.read.paginate.clone(), spec.resume)?,
         budget: Budget::new(spec.connection.retry),
         repeatable: spec.read.method == Method::Get || spec.read.reads,
+        acted_on: false,
         variables: spec.variables,
         secrets,
         shape,
@@ -94,6 +96,8 @@ struct HttpSource {
     budget: Budget,
     /// Whether a request whose answer was lost may be sent again.
     repeatable: bool,
+    /// Whether the server may have acted on a request already.
+    acted_on: bool,
     variables: Variables,
     secrets: Arc<KnownSecrets>,
     /// The answer whose body is being read.
@@ -117,20 +121,26 @@ impl HttpSource {
             failure.error = failure.error.at(label.clone());
             failure
         })?;
+        self.acted_on = true;
+        // So that whatever error comes of the bytes tells it.
+        let label = match check::foreign_charset(&headers) {
+            Some(charset) => format!("{label} (declared as {charset}, read as UTF-8)"),
+            None => label,
+        };
         self.opened = Some(Opened { url, headers, digest });
         Ok(OpenPage { number: self.pager.page_number(), label, body: body.into_body() })
     }
 
     /// Waits before the next try, or says why there is none.
-    async fn wait(&self, failure: Failure) -> Result<()> {
-        let Failure { mut error, processed } = failure;
+    async fn wait(&mut self, failure: Failure) -> Result<()> {
+        let Failure { error, processed } = failure;
         if let Retry::After(asked) = error.retry {
             // A server that asks for a year must not hold every unit for a year.
             self.sender.permits.pause(&self.sender.connection, asked.min(self.budget.within()));
         }
+        self.acted_on |= processed == Processed::Perhaps;
         if !self.repeatable && processed == Processed::Perhaps && retry::may_pass(&error) {
-            error.message = format!("{}; it is a POST, which is not sent again", error.message);
-            return Err(error.hint("if the request only reads, say so with `reads: true`"));
+            return Err(self.budget.last(not_again(error)));
         }
         let cause = error.to_string();
         let wait = self.budget.wait_after(error)?;
@@ -183,7 +193,7 @@ impl Source for HttpSource {
 
     async fn again(&mut self, error: Error) -> Result<()> {
         self.opened = None;
-        self.wait(error.into()).await
+        self.wait(self.secrets.mask_error(error).into()).await
     }
 
     fn position(&self) -> serde_json::Value {
@@ -193,6 +203,19 @@ impl Source for HttpSource {
     fn requests(&self) -> Requests {
         self.sender.requests
     }
+
+    fn report(&self, error: Error) -> Error {
+        let error = self.secrets.mask_error(error);
+        let repeats = self.acted_on && !self.repeatable && error.retry != Retry::No;
+        if repeats { not_again(error) } else { error }
+    }
+}
+
+/// The error of a request that must not be repeated, neither by itself nor with its unit.
+fn not_again(mut error: Error) -> Error {
+    error.message = format!("{}; it is a POST, which is not sent again", error.message);
+    error.retry = Retry::No;
+    error.hint("if the request only reads, say so with `reads: true`; if it does not, see what the server did before you run again")
 }
 
 fn fill(

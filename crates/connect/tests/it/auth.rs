@@ -1,8 +1,8 @@
 //! Credentials: sent where they belong, shown nowhere.
 
 use dil_connect::http::{first_request, source};
-use dil_model::ErrorKind;
 use dil_model::template::Variables;
+use dil_model::{Error, ErrorKind};
 use serde_json::{Value, json};
 
 use crate::raw::{Raw, answer, page};
@@ -80,6 +80,22 @@ async fn a_server_that_echoes_secrets_does_not_get_them_shown() {
         }
     }
     assert!(errors > 100, "{errors} errors");
+}
+
+/// What the engine makes of an answer is no concern of the source, but its errors quote it.
+#[tokio::test]
+async fn errors_of_whoever_reads_the_answer_are_masked_by_the_source() {
+    for auth in kinds() {
+        let server = Raw::serve(vec![page("[1]")]).await;
+        let mut opened = source(spec(&server.base, json!({ "auth": auth }), json!({}))).unwrap();
+        drop(opened.open().await.unwrap());
+        let error = Error::new(ErrorKind::Format, "json/type", format!("its value is `{SECRET}`"))
+            .hint(format!("{SECRET} is no number"))
+            .at(format!("row 1 in {:?}", &SECRET[..9]));
+        let error = opened.report(error);
+        check_secrecy(&error);
+        assert_eq!(error.message, "its value is `***`");
+    }
 }
 
 #[tokio::test]

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dil_connect::http::source;
-use dil_model::ErrorKind;
 use dil_model::component::Requests;
+use dil_model::config::Format;
+use dil_model::{Error, ErrorKind, Retry};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
@@ -218,6 +219,7 @@ async fn a_post_without_an_answer_is_repeated_only_if_it_reads() {
     for lost in [Answer(Vec::new(), End::Close), cut("[", End::Close), answer("500 Oh", "", "")] {
         let (error, requests) = broken(vec![lost.clone()], json!({}), post(false)).await;
         assert_eq!(requests, 1, "{lost:?}");
+        assert_eq!(error.retry, Retry::No, "the unit would send it again");
         assert!(error.hint.is_some_and(|hint| hint.contains("reads: true")), "{}", error.message);
         let server = Raw::serve(vec![lost, page("[1]")]).await;
         assert_eq!(read(spec(&server.base, json!({}), post(true))).await.unwrap(), [json!(1)]);
@@ -226,6 +228,70 @@ async fn a_post_without_an_answer_is_repeated_only_if_it_reads() {
         let server = Raw::serve(vec![answer(away, "", ""), page("[1]")]).await;
         assert_eq!(read(spec(&server.base, json!({}), post(false))).await.unwrap(), [json!(1)]);
     }
+}
+
+#[tokio::test]
+async fn a_post_that_the_server_had_ends_its_unit_whatever_fails_later() {
+    let server = Raw::serve(vec![page("[1]")]).await;
+    for (reads, retry) in [(false, Retry::No), (true, Retry::Yes)] {
+        let post = json!({ "method": "POST", "json": {}, "reads": reads });
+        let mut opened = source(spec(&server.base, json!({}), post)).unwrap();
+        let late = || Error::new(ErrorKind::Truncated, "json/truncated", "it stops").retryable();
+        assert_eq!(opened.report(late()).retry, Retry::Yes, "nothing was sent yet");
+        drop(opened.open().await.unwrap());
+        assert_eq!(opened.report(late()).retry, retry);
+    }
+}
+
+#[tokio::test]
+async fn the_first_cause_is_told_beside_the_last_one() {
+    let headers = "Content-Type: application/json\r\nContent-Encoding: gzip\r\n";
+    let answers = vec![answer("200 OK", headers, "no gzip at all"), Answer(Vec::new(), End::Close)];
+    let (error, _) = broken(answers, json!({}), json!({})).await;
+    assert_eq!(error.code, "http/no-answer");
+    assert!(error.to_string().contains(", first: the body is not the gzip stream"), "{error}");
+}
+
+#[tokio::test]
+async fn a_gzip_body_that_grows_without_end_is_refused() {
+    let headers = "Content-Type: application/json\r\nContent-Encoding: gzip\r\n";
+    let bomb = answer("200 OK", headers, gzipped(&format!("[{}1]", "1,".repeat(40 << 20))));
+    let (error, requests) = broken(vec![bomb.clone()], json!({}), json!({})).await;
+    assert_eq!((error.code.as_str(), error.kind, requests), ("http/gzip-bomb", ErrorKind::Content, 1));
+    let server = Raw::serve(vec![bomb]).await;
+    let mut opened = source(spec(&server.base, json!({}), json!({ "gzip_ratio": 1100 }))).unwrap();
+    let page = opened.open().await.unwrap().unwrap();
+    assert_eq!(crate::reading::text(page).await.unwrap().len(), (80 << 20) + 3);
+}
+
+#[tokio::test]
+async fn no_answer_has_a_hint_for_its_cause() {
+    let long = format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\n\r\n", "x".repeat(1 << 20));
+    for (bytes, hint) in
+        [(long.as_str(), "headers"), ("SSH-2.0-OpenSSH_9.6\r\n", "does not speak HTTP"), ("", "closed")]
+    {
+        let (error, _) = broken(vec![Answer(bytes.into(), End::Close)], json!({}), json!({})).await;
+        assert_eq!(error.code, "http/no-answer");
+        assert!(error.hint.as_ref().is_some_and(|told| told.contains(hint)), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_charset_that_is_not_utf8_is_named_with_the_page() {
+    let csv = |charset: &str| {
+        let headers = format!("Content-Type: text/csv; charset={charset}\r\n");
+        let answers = vec![answer("200 OK", &headers, b"name\nM\xfcller\n")];
+        async {
+            let server = Raw::serve(answers).await;
+            let mut spec = spec(&server.base, json!({}), json!({}));
+            spec.format = Format::Csv;
+            source(spec).unwrap().open().await.map(|page| page.unwrap().label)
+        }
+    };
+    let label = csv("ISO-8859-1").await.unwrap();
+    assert!(label.ends_with(" (declared as iso-8859-1, read as UTF-8)"), "{label}");
+    assert!(!csv("utf-8").await.unwrap().contains("utf"));
+    assert_eq!(csv("utf-16").await.unwrap_err().code, "http/charset");
 }
 
 #[tokio::test]

@@ -78,6 +78,24 @@ async fn a_plain_path_is_one_file_and_may_hold_brackets() {
 }
 
 #[tokio::test]
+async fn a_value_names_one_file_inside_the_folder() {
+    let folder = folder(&["in/a.csv", "in/b.csv", "in/*.csv", "outside.csv"]);
+    let read = |id: &str| {
+        let mut spec = spec(folder.path(), "in/{{ id }}.csv", json!({}));
+        spec.variables.insert("id".to_owned(), json!(id));
+        async { read_all(source(spec)?.as_mut()).await }
+    };
+    assert_eq!(read("a").await.unwrap(), ["a.csv"]);
+    assert_eq!(read("*").await.unwrap(), ["*.csv"]);
+    assert_eq!(read("[ab]").await.unwrap_err().code, "files/no-match");
+    for id in ["../outside", "..", "/etc/passwd", "x/../../outside"] {
+        let error = read(id).await.unwrap_err();
+        assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Config, "template/file-name"));
+        assert!(error.message.contains(id) && error.hint.is_some(), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_an_error_unless_it_may_be() {
     let folder = folder(&["a.csv"]);
     for path in ["*.json", "missing.csv"] {

@@ -106,6 +106,23 @@ async fn a_server_that_ignores_the_page_number_is_noticed() {
 }
 
 #[tokio::test]
+async fn pages_that_differ_at_their_end_only_are_not_equal() {
+    let long = |last: u64| page(&format!(r#"{{ "rows": [{}{last}] }}"#, "0,".repeat(100_000)));
+    let server = Raw::serve(vec![long(1), long(2), page(r#"{ "rows": [] }"#)]).await;
+    let reading = json!({ "paginate": { "offset": { "param": "offset", "size": 100_001 } } });
+    assert_eq!(read(spec(&server.base, json!({}), reading)).await.unwrap().len(), 200_002);
+}
+
+#[tokio::test]
+async fn rows_without_anything_to_tell_them_apart_are_kept_if_the_flow_says_so() {
+    let equal = page(r#"{ "rows": [0, 0] }"#);
+    let server = Raw::serve(vec![equal.clone(), equal.clone(), equal, page(r#"{ "rows": [] }"#)]).await;
+    let paging = json!({ "offset": { "param": "offset", "size": 2, "equal_pages": "keep" } });
+    let rows = read(spec(&server.base, json!({}), json!({ "paginate": paging }))).await.unwrap();
+    assert_eq!(rows.len(), 6);
+}
+
+#[tokio::test]
 async fn a_next_page_on_another_host_is_refused() {
     let other = Raw::serve(vec![page("[]")]).await;
     let server = Raw::serve(vec![page(&format!(r#"{{ "rows": [1], "next": "{}/x" }}"#, other.base))]).await;

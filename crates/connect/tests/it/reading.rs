@@ -125,7 +125,8 @@ async fn frame(page: OpenPage, wanted: &[String]) -> Result<(Vec<Value>, PageFac
         let found = path.split('.').try_fold(&document, |value, key| value.get(key));
         found.map(|value| (path.clone(), value.clone()))
     };
-    let facts = PageFacts { rows: rows.len() as u64, fields: wanted.iter().filter_map(at).collect() };
+    let fields = wanted.iter().filter_map(at).collect();
+    let facts = PageFacts { rows: rows.len() as u64, fields, ..PageFacts::default() };
     Ok((rows, facts))
 }
 

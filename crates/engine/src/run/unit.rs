@@ -113,7 +113,7 @@ impl Reading {
             let _ = sender.send(Item::End).await;
         }
         drop(sender);
-        running.finish(read).await
+        running.finish(read).await.map_err(|error| source.report(error))
     }
 
     async fn pages(

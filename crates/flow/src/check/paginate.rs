@@ -1,6 +1,6 @@
 //! How the next page is asked for.
 
-use dil_model::config::{CursorPaging, Format, HttpRead, NextPaging, Paginate, PagingEnd};
+use dil_model::config::{Absent, CursorPaging, Format, HttpRead, NextPaging, Paginate, PagingEnd};
 
 use super::read::body_path;
 use super::report::{At, Report};
@@ -108,6 +108,10 @@ fn next_paging(next: &NextPaging, format: Format, at: &At, report: &mut Report) 
                 "add `body: links.next` (where it is in the answer) or `link: next` (the `Link` header)";
             report.key(CODE, at, "nothing says where the next URL comes from", hint);
         }
+    }
+    if next.link.is_some() && next.absent == Absent::End {
+        let hint = "leave it out: an answer without such a link is the last one anyway";
+        report.key(CODE, &at.key("absent"), "`absent` goes with `body`", hint);
     }
 }
 

@@ -162,7 +162,7 @@ impl Marks {
                 "csv/duplicate-name",
                 format!("the header names `{}` twice", shorten(twice.as_bytes())),
             )
-            .hint("ask the source for different names, or skip the header and declare `columns` in order"));
+            .hint("ask the source for different names, or take the line out of the file and set `csv: { header: false }`"));
         }
         Ok(names.into())
     }

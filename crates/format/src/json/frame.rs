@@ -129,13 +129,7 @@ impl DocumentFramer {
         }
         let place = self.rows_at.as_deref().unwrap_or("its top");
         let found = if self.state.walk.rows == RowsFound::Null { "null" } else { "nothing" };
-        let top = if self.state.walk.top_is_array {
-            "the document is an array".to_owned()
-        } else if self.state.walk.top_names.is_empty() {
-            "the document has no fields".to_owned()
-        } else {
-            format!("the document has {}", self.state.walk.top_names.join(", "))
-        };
+        let top = self.state.walk.top();
         Err(Error::new(
             ErrorKind::Content,
             "json/rows-missing",
@@ -202,9 +196,13 @@ impl Framer for DocumentFramer {
         }
         self.check_rows().map_err(|error| self.at_page(error))?;
         self.cutter.finish(frames);
-        let walked = self.state.row_facts.take().map(|state| state.fields);
-        let fields = walked.unwrap_or_else(|| std::mem::take(&mut self.state.walk.fields));
-        let facts = PageFacts { rows: self.cutter.rows(), fields };
+        let rows = self.cutter.rows();
+        let facts = match (&mut self.state.row_facts, &self.row_targets) {
+            (Some(row), Some(targets)) => row.take_facts(targets, rows),
+            // A document that is an array of rows: no path leads anywhere.
+            (None, Some(targets)) => self.state.walk.take_facts(targets, rows),
+            _ => self.state.walk.take_facts(&self.targets, rows),
+        };
         self.begin_page(self.page + 1);
         Ok(facts)
     }

@@ -73,6 +73,11 @@ impl Targets {
         node
     }
 
+    /// The paths whose values are wanted.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().filter_map(|node| node.wanted.as_deref())
+    }
+
     /// The place `name` below `node`.
     pub(crate) fn child(&self, node: usize, name: &[u8]) -> Option<usize> {
         self.nodes[node].children.iter().find(|(child, _)| child.as_bytes() == name).map(|(_, child)| *child)

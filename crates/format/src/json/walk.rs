@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use dil_model::component::PageFacts;
 use dil_model::{Error, ErrorKind, Result};
 use serde_json::Value;
 
@@ -22,8 +23,8 @@ const NAME_BYTES_MAX: usize = 4 << 10;
 /// A number or a word above this is not JSON that anybody sends.
 const SCALAR_BYTES_MAX: usize = 4 << 10;
 
-/// Names at the top that a message lists.
-const TOP_NAMES_MAX: usize = 20;
+/// Names in one object that a message lists.
+const NAMES_MAX: usize = 20;
 
 /// What a call to [`Walk::feed`] ended at.
 #[derive(Debug, PartialEq, Eq)]
@@ -111,11 +112,12 @@ pub(crate) struct WalkState {
     /// Bytes of the page before the chunk, for messages.
     pub(crate) before: usize,
     /// The values found at wanted paths.
-    pub(crate) fields: BTreeMap<String, Value>,
-    /// The names of the top-level object's first members.
-    pub(crate) top_names: Vec<String>,
+    fields: BTreeMap<String, Value>,
+    /// The names of the first members of each object that was walked, by its place; none for a `null` where one
+    /// could have been.
+    names: BTreeMap<usize, Vec<String>>,
     /// Whether the document is an array.
-    pub(crate) top_is_array: bool,
+    top_is_array: bool,
     /// What was found where the rows should be.
     pub(crate) rows: RowsFound,
 }
@@ -136,7 +138,7 @@ impl Default for WalkState {
             capture_from: 0,
             before: 0,
             fields: BTreeMap::new(),
-            top_names: Vec::new(),
+            names: BTreeMap::new(),
             top_is_array: false,
             rows: RowsFound::No,
         }
@@ -152,6 +154,49 @@ impl WalkState {
     /// Whether nothing but blanks came.
     pub(crate) fn is_untouched(&self) -> bool {
         self.phase == Phase::Value && self.levels.is_empty()
+    }
+
+    /// What is at the top, for a message.
+    pub(crate) fn top(&self) -> String {
+        match self.names.get(&0).map(Vec::as_slice) {
+            _ if self.top_is_array => "the document is an array".to_owned(),
+            None | Some([]) => "the document has no fields".to_owned(),
+            Some(names) => format!("the document has {}", names.join(", ")),
+        }
+    }
+
+    /// What paging wants to know of a page with so many rows.
+    pub(crate) fn take_facts(&mut self, targets: &Targets, rows: u64) -> PageFacts {
+        let mut facts = PageFacts { rows, fields: std::mem::take(&mut self.fields), absent: BTreeMap::new() };
+        for path in targets.wanted() {
+            if facts.fields.contains_key(path) {
+                continue;
+            }
+            match self.instead(targets, path) {
+                None => _ = facts.fields.insert(path.to_owned(), Value::Null),
+                Some(there) => _ = facts.absent.insert(path.to_owned(), there),
+            }
+        }
+        facts
+    }
+
+    /// What is there instead of a path, for a message; `None` if there is nothing that could be meant.
+    fn instead(&self, targets: &Targets, path: &str) -> Option<String> {
+        let mut there = self.top();
+        let (mut node, mut walked) = (0, 0);
+        for name in path.split('.') {
+            match self.names.get(&node).map(Vec::as_slice) {
+                Some([]) => return None,
+                Some(names) if walked > 0 => {
+                    there = format!("`{}` has {}", &path[..walked - 1], names.join(", "));
+                }
+                Some(_) => {}
+                None => break,
+            }
+            let Some(child) = targets.child(node, name.as_bytes()) else { break };
+            (node, walked) = (child, walked + name.len() + 1);
+        }
+        Some(there)
     }
 
     /// Whether the next byte belongs to the rows.
@@ -288,6 +333,7 @@ impl<'t> Walk<'t> {
         let node = self.state.node.unwrap_or_default();
         self.state.levels.push(Level { object, node, index: 0 });
         if object {
+            self.state.names.entry(node).or_default();
             self.state.phase = Phase::FirstName;
         } else {
             self.state.node = self.targets.element(node, 0);
@@ -376,8 +422,9 @@ impl<'t> Walk<'t> {
         }
         let Some(level) = self.state.levels.last() else { return Err(self.broken(bytes, from)) };
         self.state.node = self.targets.child(level.node, &name);
-        if self.state.levels.len() == 1 && self.state.top_names.len() < TOP_NAMES_MAX {
-            self.state.top_names.push(printable(&name, 40));
+        let names = self.state.names.entry(level.node).or_default();
+        if names.len() < NAMES_MAX {
+            names.push(printable(&name, 40));
         }
         self.state.name = raw;
         self.state.phase = Phase::Colon;
@@ -441,6 +488,12 @@ impl<'t> Walk<'t> {
             && self.state.rows == RowsFound::No
         {
             self.state.rows = RowsFound::Null;
+        }
+        if let Some(node) = self.state.node
+            && self.state.scalar == b"null"
+            && self.targets.node(node).leads_on()
+        {
+            self.state.names.entry(node).or_default();
         }
         self.value_done(bytes, at)?;
         Ok(true)

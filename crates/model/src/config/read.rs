@@ -170,10 +170,17 @@ pub struct HttpRead {
     #[schemars(example = serde_json::json!(["application/json", "text/plain"]))]
     pub content_type: Vec<String>,
 
-    /// Says that the request only reads, so that a POST without an answer may be sent again.
+    /// Says that the request only reads, so that a POST may be sent again. Without it a unit whose POST may have reached the
+    /// server is not tried again.
     #[serde(default)]
     #[schemars(example = true)]
     pub reads: bool,
+
+    /// How many times its packed size an answer may grow to when its gzip is taken off. Looked at from 64 MiB on; what grows
+    /// more is refused, because a small answer could fill the disk.
+    #[serde(default = "default_gzip_ratio")]
+    #[schemars(example = 1000, range(min = 1))]
+    pub gzip_ratio: u32,
 }
 
 /// A text, a number or a truth value.
@@ -241,7 +248,7 @@ pub enum Paginate {
 }
 
 /// Each answer holds a cursor for the next request. The last one has none: absent, `null` or empty. A cursor that comes twice is
-/// an error.
+/// an error, and so is one that a unit's first page lacks altogether (see `absent`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CursorPaging {
@@ -261,6 +268,22 @@ pub struct CursorPaging {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"null|0")]
     pub end: Option<String>,
+    /// What it means if a unit's first page has rows and no cursor, not even an empty one.
+    #[serde(default)]
+    #[schemars(example = &"end")]
+    pub absent: Absent,
+}
+
+/// What it means if a unit's first page has rows, but nothing where it should say how to go on. `null`, an empty text, and
+/// an object on the way that is `null` or empty are something: there is no other page.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Absent {
+    /// The place is misspelt: the unit fails, rather than pass one page for all.
+    #[default]
+    Fail,
+    /// There is no other page. For an API that leaves it out where one page is all.
+    End,
 }
 
 /// Each answer holds the next page's URL, absolute or relative. Exactly one of `body` and `link`. A URL that comes twice
@@ -272,10 +295,14 @@ pub struct NextPaging {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"links.next")]
     pub body: Option<String>,
-    /// The relation to look for in the `Link` header (RFC 8288). Absent means the end.
+    /// The relation to look for in the `Link` header (RFC 8288). Absent means the end, also on the first page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"next")]
     pub link: Option<String>,
+    /// What it means if a unit's first page has rows and nothing at `body`.
+    #[serde(default)]
+    #[schemars(example = &"end")]
+    pub absent: Absent,
 }
 
 /// By the number of rows to skip.
@@ -301,6 +328,10 @@ pub struct OffsetPaging {
     #[serde(default)]
     #[schemars(example = serde_json::json!({ "total": "meta.total" }))]
     pub end: PagingEnd,
+    /// What a page means that is byte for byte the one before it.
+    #[serde(default)]
+    #[schemars(example = &"keep")]
+    pub equal_pages: EqualPages,
 }
 
 /// By page number.
@@ -327,6 +358,22 @@ pub struct NumberPaging {
     #[serde(default)]
     #[schemars(example = serde_json::json!({ "total_pages": "meta.pages" }))]
     pub end: PagingEnd,
+    /// What a page means that is byte for byte the one before it.
+    #[serde(default)]
+    #[schemars(example = &"keep")]
+    pub equal_pages: EqualPages,
+}
+
+/// What a page with rows means that is byte for byte the one before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EqualPages {
+    /// The server takes no notice of the paging's parameters, and the same rows would be read for ever: the unit fails.
+    #[default]
+    Fail,
+    /// They are rows like others. For rows in which nothing tells one from another. A thousand equal pages in a row fail all the
+    /// same.
+    Keep,
 }
 
 /// What ends the paging. It is declared, never guessed.
@@ -348,7 +395,9 @@ pub enum PagingEnd {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilesRead {
-    /// A path or a glob (`in/2024-*/**/*.csv`). A template. Several matches are read in the order of their names.
+    /// A path or a glob (`in/2024-*/**/*.csv`). Several matches are read in the order of their names. A template; what is
+    /// substituted is part of one name: wildcards in it mean themselves, a `/` in it is an error. Where a value may hold
+    /// folders, write `{{ name | safe }}`; what `strftime` gives may hold them anyway. `..` and a leading `/` never come from a value.
     #[schemars(example = &"in/*.csv")]
     pub path: String,
     /// What no match means.
@@ -379,6 +428,10 @@ fn default_null() -> Vec<String> {
 
 fn default_first_page() -> u64 {
     1
+}
+
+fn default_gzip_ratio() -> u32 {
+    200
 }
 
 fn default_chunk() -> ByteSize {

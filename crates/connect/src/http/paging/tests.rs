@@ -25,17 +25,27 @@ fn pager(rule: Value) -> Pager {
 }
 
 fn facts(rows: u64, fields: Value) -> PageFacts {
-    PageFacts { rows, fields: serde_json::from_value(fields).unwrap() }
+    PageFacts { rows, fields: serde_json::from_value(fields).unwrap(), ..PageFacts::default() }
 }
 
 fn advance(pager: &mut Pager, facts: &PageFacts, header: Option<(&'static str, &str)>) -> Result<()> {
+    let digest = pager.page_number();
+    advance_to(pager, facts, header, digest)
+}
+
+fn advance_to(
+    pager: &mut Pager,
+    facts: &PageFacts,
+    header: Option<(&'static str, &str)>,
+    digest: u64,
+) -> Result<()> {
     let mut headers = HeaderMap::new();
     if let Some((name, value)) = header {
         headers.insert(name, HeaderValue::from_str(value).unwrap());
     }
     let base = Url::parse("https://api.example.com/v1").unwrap();
     let url = Url::parse("https://api.example.com/v1/items?page=1&key=hush-hush").unwrap();
-    let answer = Answer { url, headers, digest: pager.page_number() };
+    let answer = Answer { url, headers, digest };
     let around = Surroundings { base: &base, secrets: &secrets(), key_parameter: Some("key") };
     pager.advance(facts, &answer, &around)
 }
@@ -123,17 +133,81 @@ fn a_total_that_is_no_count_is_an_error() {
     }
 }
 
+/// The rules by which a next page may be missing, and what they name.
+fn rules_with_a_place() -> [(Value, &'static str); 3] {
+    [
+        (json!({ "cursor": { "body": "c", "param": "c" } }), "`c`"),
+        (json!({ "cursor": { "header": "X-Next", "param": "c" } }), "`X-Next`"),
+        (json!({ "next": { "body": "c" } }), "`c`"),
+    ]
+}
+
 #[test]
-fn absent_null_and_empty_cursors_end_the_paging() {
-    for fields in [json!({}), json!({ "c": null }), json!({ "c": "" })] {
-        let mut pager = pager(json!({ "cursor": { "body": "c", "param": "c" } }));
-        advance(&mut pager, &facts(2, fields), None).unwrap();
-        assert!(pager.is_done());
+fn null_and_empty_cursors_end_the_paging() {
+    for (rule, _) in rules_with_a_place() {
+        for empty in [Value::Null, json!("")] {
+            let mut pager = pager(rule.clone());
+            advance(&mut pager, &facts(2, json!({ "c": empty })), Some(("x-next", ""))).unwrap();
+            assert!(pager.is_done(), "{rule}");
+        }
     }
-    for header in [None, Some(("x-next", ""))] {
-        let mut pager = pager(json!({ "cursor": { "header": "X-Next", "param": "c" } }));
-        advance(&mut pager, &facts(2, json!({})), header).unwrap();
-        assert!(pager.is_done());
+}
+
+#[test]
+fn a_first_page_with_rows_and_no_place_for_the_next_one_is_an_error() {
+    for (rule, place) in rules_with_a_place() {
+        let mut facts = facts(2, json!({}));
+        facts.absent.insert("c".to_owned(), "the document has d".to_owned());
+        let error = refused(rule.clone(), &facts, None);
+        assert_eq!(error.code, "http/cursor-missing");
+        assert!(error.message.contains(place), "{error}");
+        assert_eq!(error.message.ends_with("; the document has d"), place == "`c`", "{error}");
+        assert!(error.hint.is_some_and(|hint| hint.contains("absent: end")));
+    }
+}
+
+#[test]
+fn an_absent_cursor_is_the_end_where_it_can_mean_nothing_else() {
+    let ends = |pager: &mut Pager, rows| {
+        advance(pager, &facts(rows, json!({})), None).unwrap();
+        pager.is_done()
+    };
+    for (mut rule, _) in rules_with_a_place() {
+        // A page without rows loses none.
+        assert!(ends(&mut pager(rule.clone()), 0), "{rule}");
+        // A later page.
+        let mut later = pager(rule.clone());
+        advance(&mut later, &facts(2, json!({ "c": "x" })), Some(("x-next", "x"))).unwrap();
+        assert!(ends(&mut later, 2), "{rule}");
+        // By declaration.
+        for paging in rule.as_object_mut().unwrap().values_mut() {
+            paging["absent"] = json!("end");
+        }
+        assert!(ends(&mut pager(rule.clone()), 2), "{rule}");
+    }
+    assert!(ends(&mut pager(json!({ "next": { "link": "next" } })), 2));
+}
+
+#[test]
+fn equal_pages_are_refused_unless_the_flow_keeps_them() {
+    let page = |pager: &mut Pager, digest| advance_to(pager, &facts(2, json!({})), None, digest);
+    for style in ["offset", "page"] {
+        let rule = |equal: &str| json!({ style: { "size": 2, "equal_pages": equal } });
+        let mut strict = pager(rule("fail"));
+        page(&mut strict, 7).unwrap();
+        let error = page(&mut strict, 7).unwrap_err();
+        assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Paging, "http/page-repeated"));
+        assert!(error.hint.is_some_and(|hint| hint.contains("equal_pages: keep")));
+        let mut lenient = pager(rule("keep"));
+        for _ in 0..3 {
+            for _ in 0..EQUAL_PAGES_MAX {
+                page(&mut lenient, 7).unwrap();
+            }
+            page(&mut lenient, 8).unwrap();
+        }
+        page(&mut lenient, 7).unwrap();
+        let last = (0..2 * EQUAL_PAGES_MAX).find_map(|_| page(&mut lenient, 7).err());
+        assert_eq!(last.map(|error| error.code).as_deref(), Some("http/page-repeated"));
     }
 }
 
