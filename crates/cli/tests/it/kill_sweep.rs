@@ -314,7 +314,7 @@ fn losing() -> Scenario {
         name: "losing",
         flow,
         runs,
-        only: &["publication.cancel", "publish.remove"],
+        only: &["publication.cancel", "publish.take-back"],
         ..Scenario::default()
     }
 }

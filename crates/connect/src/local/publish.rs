@@ -1,13 +1,16 @@
 //! Making staged files visible. Each step can be done again: it looks first at what is there.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use dil_model::boundary::durable;
 use dil_model::manifest::StagedFile;
 use dil_model::{Error, ErrorKind, Result};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use sha2::{Digest as _, Sha256};
+
+use super::stage::hex;
 
 /// The file inside an exchanged folder that names the publication it came from.
 pub const FOLDER_MARK: &str = ".dil-publication";
@@ -50,22 +53,58 @@ fn rename_if_absent(staged: &Path, target: &Path) -> io::Result<()> {
     }
 }
 
+/// The staged file is gone: either its rename was done before, or it is lost.
 fn already_published(file: &StagedFile, target: &Path) -> Result<()> {
-    match fs::metadata(target) {
-        Ok(there) if there.len() == file.bytes => Ok(()),
-        Ok(there) => Err(Error::new(
-            ErrorKind::Publish,
-            "publish/changed",
-            format!("{} has {} bytes, {} were staged", target.display(), there.len(), file.bytes),
-        )
-        .hint("something else changed the file: move it away; the unit is read again by the next run")),
-        Err(_) => Err(Error::new(
-            ErrorKind::Publish,
-            "publish/staged-lost",
-            format!("the staged file {} is gone and was not published", file.staged),
-        )
-        .hint("somebody removed it from the staging folder; the unit is read again by the next run")),
+    let there = target.try_exists().map_err(|cause| Error::storage("looking at", target, &cause))?;
+    if !there {
+        let message = format!("the staged file {} is gone and was not published", file.staged);
+        return Err(Error::new(ErrorKind::Publish, "publish/staged-lost", message)
+            .hint("somebody removed it from the staging folder; its unit is read again by the next run"));
     }
+    if has_content_of(file, target)? {
+        return Ok(());
+    }
+    let message = format!("{} is not the file that was staged for it", target.display());
+    Err(Error::new(ErrorKind::Publish, "publish/changed", message)
+        .hint("something else changed it: move it away; its unit is read again by the next run"))
+}
+
+/// Whether `target` holds the bytes that were staged.
+fn has_content_of(file: &StagedFile, target: &Path) -> Result<bool> {
+    let reading = |cause: io::Error| Error::storage("reading", target, &cause);
+    let mut open = fs::File::open(target).map_err(reading)?;
+    if open.metadata().map_err(reading)?.len() != file.bytes {
+        return Ok(false);
+    }
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match open.read(&mut buffer).map_err(reading)? {
+            0 => break,
+            count => hash.update(&buffer[..count]),
+        }
+    }
+    Ok(hex(&hash.finalize()) == file.sha256)
+}
+
+/// Undoes [`publish_file`]: the file goes back to where it was staged. One that was not published, or that somebody else
+/// changed since, is left alone.
+///
+/// # Errors
+/// `Storage`.
+pub fn take_back(file: &StagedFile, target: &Path) -> Result<()> {
+    let exists = |path: &Path| path.try_exists().map_err(|cause| Error::storage("looking at", path, &cause));
+    let staged = Path::new(&file.staged);
+    if exists(staged)? || !exists(target)? || !has_content_of(file, target)? {
+        return Ok(());
+    }
+    match durable("publish.take-back", || fs::rename(target, staged)) {
+        // The staging folder itself is gone.
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => remove_published(target)?,
+        Err(cause) => return Err(Error::storage("taking back", target, &cause)),
+        Ok(()) => {}
+    }
+    target.parent().map_or(Ok(()), sync_folder)
 }
 
 /// Makes the names in a folder durable.
@@ -131,5 +170,56 @@ pub fn remove_tree(folder: &Path) -> Result<()> {
             Err(Error::storage("removing", folder, &cause))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dil_model::manifest::Output;
+
+    use super::super::StagingFolder;
+    use super::*;
+
+    fn staged(root: &Path) -> (StagedFile, std::path::PathBuf) {
+        let mut folder = StagingFolder::create(&root.join("staging")).unwrap();
+        let mut writer = folder.file("0.part").unwrap();
+        writer.write(b"rows").unwrap();
+        let (bytes, sha256) = writer.finish().unwrap();
+        let staged = root.join("staging/0.part").to_string_lossy().into_owned();
+        let name = "a.jsonl".to_owned();
+        (StagedFile { staged, name, output: Output::Write, rows: 1, bytes, sha256 }, root.join("out/a.jsonl"))
+    }
+
+    #[test]
+    fn a_rename_that_was_done_is_done() {
+        let root = tempfile::tempdir().unwrap();
+        let (file, target) = staged(root.path());
+        publish_file(&file, &target).unwrap();
+        publish_file(&file, &target).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"rows");
+    }
+
+    #[test]
+    fn another_file_of_the_same_length_is_not_taken_for_it() {
+        let root = tempfile::tempdir().unwrap();
+        let (file, target) = staged(root.path());
+        publish_file(&file, &target).unwrap();
+        fs::write(&target, b"sowr").unwrap();
+        assert_eq!(publish_file(&file, &target).unwrap_err().code, "publish/changed");
+        take_back(&file, &target).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"sowr", "somebody else's file is not taken back");
+    }
+
+    #[test]
+    fn what_is_taken_back_can_be_published_again() {
+        let root = tempfile::tempdir().unwrap();
+        let (file, target) = staged(root.path());
+        publish_file(&file, &target).unwrap();
+        take_back(&file, &target).unwrap();
+        assert!(!target.exists());
+        publish_file(&file, &target).unwrap();
+        fs::remove_dir(root.path().join("staging")).unwrap();
+        take_back(&file, &target).unwrap();
+        assert!(!target.exists(), "without its staging folder it is removed");
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use dil_connect::local::{
-    FOLDER_MARK, STAGING_FOLDER, exchange_folder, is_published_folder, mark_folder, publish_file,
-    remove_published, remove_tree, sync_folder,
+    FOLDER_MARK, StagingFolder, exchange_folder, is_published_folder, mark_folder, publish_file,
+    remove_published, remove_tree, sync_folder, take_back,
 };
 use dil_model::manifest::{Output, StagedFile};
 use dil_model::{Error, ErrorKind, Result};
@@ -32,24 +32,13 @@ pub(super) fn finish(ledger: &Ledger, lease: &LeaseGuard, id: i64, publication: 
         Ok(()) => ledger.record(lease, id, publication),
         Err(error) if error.kind == ErrorKind::Publish => {
             // It can never be finished, so it must not stand in the way of every later run.
-            take_back(publication)?;
-            ledger.cancel(lease, id, publication, &error)?;
+            ledger.cancel(lease, id, publication, &error, || {
+                targets(publication).try_for_each(|(file, target)| take_back(file, &target))
+            })?;
             Err(error)
         }
         Err(error) => Err(error),
     }
-}
-
-/// Removes the files of an entry that are published already: their staged ones are gone, which nobody else does.
-fn take_back(publication: &Publication) -> Result<()> {
-    for (file, target) in targets(publication) {
-        let is_published = !Path::new(&file.staged).exists()
-            && target.metadata().is_ok_and(|there| there.len() == file.bytes);
-        if is_published {
-            remove_published(&target)?;
-        }
-    }
-    Ok(())
 }
 
 fn refuse_clashes(publication: &Publication) -> Result<()> {
@@ -78,6 +67,12 @@ fn targets(publication: &Publication) -> impl Iterator<Item = (&StagedFile, Path
 }
 
 fn publish(ledger: &Ledger, lease: &LeaseGuard, publication: &Publication) -> Result<()> {
+    if let (Some(swap), Some(target)) = (&publication.swap, &publication.write_folder)
+        && is_published_folder(Path::new(target), &swap.mark)
+    {
+        // The exchange comes last and cannot be taken back, so all before it is done.
+        return remove_tree(Path::new(&swap.fresh));
+    }
     let mut folders = BTreeSet::new();
     for (file, target) in targets(publication) {
         publish_file(file, &target)?;
@@ -106,22 +101,28 @@ fn publish_folder(
     target: &Path,
 ) -> Result<()> {
     let fresh = Path::new(&swap.fresh);
-    if !is_published_folder(target, &swap.mark) {
-        for file in
-            publication.units.iter().flat_map(|unit| &unit.files).filter(|file| file.output == Output::Write)
-        {
-            publish_file(file, &fresh.join(&file.name))?;
-        }
-        mark_folder(fresh, &swap.mark)?;
-        sync_tree(fresh)?;
-        ledger.fenced(lease, || {
-            if is_published_folder(target, &swap.mark) { Ok(()) } else { exchange_folder(fresh, target) }
-        })?;
-        if let Some(parent) = target.parent() {
-            sync_folder(parent)?;
-        }
+    for file in
+        publication.units.iter().flat_map(|unit| &unit.files).filter(|file| file.output == Output::Write)
+    {
+        publish_file(file, &fresh.join(&file.name))?;
+    }
+    mark_folder(fresh, &swap.mark)?;
+    sync_tree(fresh)?;
+    ledger.fenced(lease, || {
+        if is_published_folder(target, &swap.mark) { Ok(()) } else { exchange_folder(fresh, target) }
+    })?;
+    if let Some(parent) = target.parent() {
+        sync_folder(parent)?;
     }
     remove_tree(fresh)
+}
+
+/// Makes the folder that a run's units stage below, durably, so that each of them only has to see to its own.
+///
+/// # Errors
+/// `Storage`.
+pub(crate) fn open_staging(folder: &Path) -> Result<()> {
+    StagingFolder::create(folder)?.sync()
 }
 
 fn sync_tree(folder: &Path) -> Result<()> {
@@ -135,11 +136,12 @@ fn sync_tree(folder: &Path) -> Result<()> {
     sync_folder(folder)
 }
 
-/// Refuses a folder that `mode: replace` would exchange although it holds files that this ledger does not know.
+/// Refuses a folder that `mode: replace` would exchange although it holds files that this ledger does not know, hidden ones
+/// and what others stage there included. `own_staging` is what this ledger may have left there itself.
 ///
 /// # Errors
 /// `Publish`, naming one of them.
-pub(crate) fn check_folder(folder: &Path, known: &BTreeSet<PathBuf>) -> Result<()> {
+pub(crate) fn check_folder(folder: &Path, known: &BTreeSet<PathBuf>, own_staging: &Path) -> Result<()> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -147,12 +149,12 @@ pub(crate) fn check_folder(folder: &Path, known: &BTreeSet<PathBuf>) -> Result<(
     };
     for entry in entries {
         let entry = entry.map_err(|cause| Error::storage("listing", folder, &cause))?;
-        if [STAGING_FOLDER, FOLDER_MARK].iter().any(|own| entry.file_name() == *own) {
+        let path = entry.path();
+        if entry.file_name() == FOLDER_MARK || path == own_staging {
             continue;
         }
-        let path = entry.path();
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            check_folder(&path, known)?;
+            check_folder(&path, known, own_staging)?;
         } else if !known.contains(&path) {
             let message =
                 format!("`mode: replace` would remove {}, which this flow did not write", path.display());
@@ -161,4 +163,111 @@ pub(crate) fn check_folder(folder: &Path, known: &BTreeSet<PathBuf>) -> Result<(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dil_model::unit::Counts;
+
+    use super::*;
+    use crate::commit::recover;
+    use crate::ledger::PublishedUnit;
+
+    const NONE: Duration = Duration::ZERO;
+
+    fn staged(root: &Path, name: &str, output: Output) -> StagedFile {
+        let mut folder = StagingFolder::create(&root.join("staging").join(name)).unwrap();
+        let mut writer = folder.file("0.part").unwrap();
+        writer.write(name.as_bytes()).unwrap();
+        let staged = folder.path().join("0.part").to_string_lossy().into_owned();
+        let (bytes, sha256) = writer.finish().unwrap();
+        StagedFile { staged, name: name.to_owned(), output, rows: 1, bytes, sha256 }
+    }
+
+    fn publication(root: &Path, files: Vec<StagedFile>, swap: Option<Swap>) -> Publication {
+        let folder = |name: &str| Some(root.join(name).to_string_lossy().into_owned());
+        let signature = "all".to_owned();
+        Publication {
+            flow: "flow".to_owned(),
+            stage: "stage".to_owned(),
+            run: "run".to_owned(),
+            units: vec![PublishedUnit { signature, high: None, counts: Counts::default(), files }],
+            write_folder: folder("out"),
+            rows_folder: folder("rows"),
+            removes: Vec::new(),
+            swap,
+            read_schema: None,
+            written_schema: None,
+        }
+    }
+
+    #[test]
+    fn who_lost_the_lease_takes_nothing_back() {
+        let root = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&root.path().join("state")).unwrap();
+        let files = ["a", "b"].map(|name| staged(root.path(), name, Output::Write)).to_vec();
+        let publication = publication(root.path(), files, None);
+        let sleeper = ledger.take_lease("flow", NONE).unwrap();
+        let id = ledger.prepare(&sleeper, &publication).unwrap();
+
+        let next = ledger.take_lease("flow", NONE).unwrap();
+        assert_eq!(recover(&ledger, &next, "flow").unwrap().finished, 1);
+        // A later run takes one of the two files away; the sleeper wakes and does not find it.
+        std::fs::remove_file(root.path().join("out/a")).unwrap();
+        let refused = finish(&ledger, &sleeper, id, &publication).unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::Lease);
+        assert!(root.path().join("out/b").exists());
+    }
+
+    #[test]
+    fn a_publication_that_cannot_be_finished_leaves_nothing_visible_and_is_told_once() {
+        let root = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&root.path().join("state")).unwrap();
+        let files = ["a", "b"].map(|name| staged(root.path(), name, Output::Write)).to_vec();
+        let lost = files[1].staged.clone();
+        let lease = ledger.take_lease("flow", NONE).unwrap();
+        ledger.prepare(&lease, &publication(root.path(), files, None)).unwrap();
+        std::fs::remove_file(lost).unwrap();
+
+        let recovered = recover(&ledger, &lease, "flow").unwrap();
+        let told: Vec<_> =
+            recovered.taken_back.iter().map(|(stage, error)| (stage.as_str(), error.code.as_str())).collect();
+        assert_eq!((recovered.finished, told), (0, vec![("stage", "publish/staged-lost")]));
+        assert!(!root.path().join("out/a").exists());
+        let again = recover(&ledger, &lease, "flow").unwrap();
+        assert!(again.finished == 0 && again.taken_back.is_empty());
+    }
+
+    #[test]
+    fn a_folder_that_was_exchanged_stays_so() {
+        let root = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&root.path().join("state")).unwrap();
+        let lease = ledger.take_lease("flow", NONE).unwrap();
+        let fresh = root.path().join("fresh").to_string_lossy().into_owned();
+        let swap = Swap { fresh, mark: "mark".to_owned() };
+        let files = vec![staged(root.path(), "a", Output::Write), staged(root.path(), "r", Output::Rows)];
+        let publication = publication(root.path(), files, Some(swap));
+        ledger.prepare(&lease, &publication).unwrap();
+        publish(&ledger, &lease, &publication).unwrap();
+        // Lost between the exchange and the record: no reason to undo what readers see.
+        std::fs::remove_file(root.path().join("rows/r")).unwrap();
+        assert_eq!(recover(&ledger, &lease, "flow").unwrap().finished, 1);
+        assert!(root.path().join("out/a").exists());
+    }
+
+    #[test]
+    fn a_folder_with_what_others_stage_is_not_exchanged() {
+        let root = tempfile::tempdir().unwrap();
+        let own = root.path().join(".dil-staging/own");
+        for ledger in ["own", "other"] {
+            StagingFolder::create(&root.path().join(".dil-staging").join(ledger)).unwrap();
+        }
+        StagingFolder::create(&own).unwrap().file("0.part").unwrap();
+        check_folder(root.path(), &BTreeSet::new(), &own).unwrap();
+        StagingFolder::create(&root.path().join(".dil-staging/other")).unwrap().file("0.part").unwrap();
+        let refused = check_folder(root.path(), &BTreeSet::new(), &own).unwrap_err();
+        assert!(refused.message.contains("other/0.part"), "{refused}");
+    }
 }

@@ -12,19 +12,30 @@ use dil_model::{Error, ErrorKind, Result};
 use super::publish::finish;
 use crate::ledger::{LeaseGuard, Ledger};
 
-/// Rolls every prepared publication of the flow forward; gives their number.
+/// What became of the publications that were interrupted.
+#[derive(Debug, Default)]
+pub(crate) struct Recovered {
+    /// How many are finished now.
+    pub(crate) finished: u64,
+    /// The stages of those that were taken back, each with the reason.
+    pub(crate) taken_back: Vec<(String, Error)>,
+}
+
+/// Rolls every prepared publication of the flow forward.
 ///
 /// One that can never be finished, because its staged files are gone, is taken back: its units count as failed, and run
 /// again.
 ///
 /// # Errors
 /// What stands in the way of a publication. Nothing is lost: the next start tries again.
-pub(crate) fn recover(ledger: &Ledger, lease: &LeaseGuard, flow: &str) -> Result<u64> {
-    let prepared = ledger.prepared(flow)?;
-    for (id, publication) in &prepared {
-        match finish(ledger, lease, *id, publication) {
-            Ok(()) => {}
-            Err(error) if error.kind == ErrorKind::Publish => {}
+pub(crate) fn recover(ledger: &Ledger, lease: &LeaseGuard, flow: &str) -> Result<Recovered> {
+    let mut recovered = Recovered::default();
+    for (id, publication) in ledger.prepared(flow)? {
+        match finish(ledger, lease, id, &publication) {
+            Ok(()) => recovered.finished += 1,
+            Err(error) if error.kind == ErrorKind::Publish => {
+                recovered.taken_back.push((publication.stage, error))
+            }
             Err(error) => {
                 return Err(error.at(format!(
                     "while finishing the interrupted publication {id} of stage {}",
@@ -33,7 +44,7 @@ pub(crate) fn recover(ledger: &Ledger, lease: &LeaseGuard, flow: &str) -> Result
             }
         }
     }
-    Ok(prepared.len() as u64)
+    Ok(recovered)
 }
 
 /// Removes everything that this ledger staged for the flow and that no checkpoint or waiting manifest names.

@@ -137,16 +137,21 @@ impl Ledger {
         })
     }
 
-    /// Gives a prepared publication up: its units have failed and begin at their start.
+    /// Gives a prepared publication up: its units have failed and begin at their start. `take_back` undoes what of it is
+    /// visible, while no other process can take the lease over.
     pub(crate) fn cancel(
         &self,
         lease: &LeaseGuard,
         id: i64,
         publication: &Publication,
         error: &dil_model::Error,
+        take_back: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         let text = serde_json::to_string(error).map_err(|_| unreadable("an error"))?;
         self.write(lease, "publication.cancel", Synced::Now, |transaction| {
+            if let Err(error) = take_back() {
+                return Ok(Err(error));
+            }
             transaction
                 .execute("UPDATE publication SET state = 'cancelled', body = '' WHERE id = ?1", [id])?;
             for unit in &publication.units {
@@ -156,11 +161,11 @@ impl Ledger {
                     params![publication.flow, publication.stage, unit.signature, text, now()],
                 )?;
             }
-            Ok(())
-        })
+            Ok(Ok(()))
+        })?
     }
 
-    /// Runs `step` while no other process can take the lease over: for the one step that must not be done twice.
+    /// Runs `step` while no other process can take the lease over: for a step that must not be done by two.
     pub(crate) fn fenced(&self, lease: &LeaseGuard, step: impl FnOnce() -> Result<()>) -> Result<()> {
         self.write(lease, "publication.fence", Synced::Later, |_| Ok(step()))?
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::run::{instant, now, unreadable};
-use super::{LeaseGuard, Ledger, Synced};
+use super::{LeaseGuard, Ledger, Synced, join};
 
 /// What is known of a unit before it is planned.
 #[derive(Debug, Clone, Default)]
@@ -219,7 +219,12 @@ impl Ledger {
         })?;
         let mut live = Vec::new();
         for (_, publication) in self.prepared(flow)? {
-            live.extend(publication.units.into_iter().flat_map(|unit| unit.files).map(|file| file.staged));
+            let files = publication.units.into_iter().flat_map(|unit| unit.files);
+            for file in files {
+                // Some of them may be in the fresh folder already.
+                live.extend(publication.swap.as_ref().map(|swap| join(&swap.fresh, &file.name)));
+                live.push(file.staged);
+            }
         }
         for (position, manifest) in texts {
             if let Some(text) = position {
@@ -251,6 +256,13 @@ impl Ledger {
                 )?
                 .query_map(params![flow, stage, signature, output_name(output)], |row| row.get(0))?
                 .collect()
+        })
+    }
+
+    /// Whether this is the path of a file that this ledger published.
+    pub(crate) fn is_published(&self, path: &str) -> Result<bool> {
+        self.read(|connection| {
+            connection.prepare_cached("SELECT 1 FROM file WHERE path = ?1")?.exists([path])
         })
     }
 

@@ -157,6 +157,10 @@ fn begin(
 ) -> Result<(RunRecord, bool, u64)> {
     let name = &flow.flow.flow;
     let recovered = commit::recover(ledger, lease, name)?;
+    for (stage, error) in recovered.taken_back {
+        let message = format!("an interrupted publication could not be finished and was taken back: {error}");
+        events.event(&Event::Warning { stage, message });
+    }
     commit::clear_staging(ledger, lease, name)?;
     let fingerprint = flow.fingerprint().to_owned();
     let unfinished = ledger.unfinished_run(name)?;
@@ -181,7 +185,7 @@ fn begin(
     let record =
         unfinished.unwrap_or_else(|| RunRecord { run: run_id(options.now), fingerprint, as_of: options.now });
     ledger.begin_run(lease, name, &record)?;
-    Ok((record, resumed, recovered))
+    Ok((record, resumed, recovered.finished))
 }
 
 /// A run's id: its moment, for people, and enough chance to be unique.
@@ -291,6 +295,7 @@ fn end(context: &RunContext, flow: &Flow, outcome: Outcome) -> Result<()> {
         if owes_rows(context, flow, &old)? {
             continue;
         }
+        // No later run brings these to life again, so it does not matter who holds the lease meanwhile.
         dil_connect::local::remove_tree(&rows_folder(&context.state_dir, &old))?;
         context.ledger.forget_rows(&context.lease, &old)?;
     }

@@ -39,7 +39,9 @@ fn swap(context: &StageContext) -> Result<Option<Swap>> {
     let Some(place) = &context.folders.write else { return Ok(None) };
     let known = context.run.ledger.published(&context.run.flow, &context.name, None, Output::Write)?;
     let known: BTreeSet<PathBuf> = known.into_iter().map(PathBuf::from).collect();
-    commit::check_folder(Path::new(&place.output), &known)?;
+    let output = Path::new(&place.output);
+    let own_staging = output.join(dil_connect::local::STAGING_FOLDER).join(&context.run.ledger.id);
+    commit::check_folder(output, &known, &own_staging)?;
     let mark =
         format!("{} {} {} {}", context.run.ledger.id, context.run.run, context.name, context.run.lease.epoch);
     let fresh =
@@ -97,22 +99,24 @@ fn publication(
     })
 }
 
-/// Refuses to begin a stage whose folder holds files of its units although this ledger never published any: another ledger
-/// did, and all rows would be there twice.
+/// Refuses to begin a stage whose folder holds files of its units that this ledger did not publish: another ledger did, or
+/// this one was restored to an earlier state, and their rows would be there twice.
 ///
 /// # Errors
 /// `Publish`, naming one of them.
 pub(super) fn refuse_unknown_files(context: &StageContext, units: &[PlannedUnit]) -> Result<()> {
     let Some(place) = &context.folders.write else { return Ok(()) };
     let names: HashSet<String> = units.iter().map(|unit| unit_name(context, unit)).collect();
-    let known = context.run.ledger.published(&context.run.flow, &context.name, None, Output::Write)?;
-    let known: HashSet<PathBuf> = known.into_iter().map(PathBuf::from).collect();
     let mut folders = vec![PathBuf::from(&place.output)];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let name = entry.file_name();
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(cause) => return Err(Error::storage("listing", &folder, &cause)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|cause| Error::storage("listing", &folder, &cause))?;
+            let (path, name) = (entry.path(), entry.file_name());
             let name = name.to_string_lossy();
             if name.starts_with('.') {
                 continue;
@@ -123,19 +127,26 @@ pub(super) fn refuse_unknown_files(context: &StageContext, units: &[PlannedUnit]
             }
             // UNIT-ATTEMPT-NUMBER.ext
             let unit = name.rsplitn(3, '-').nth(2);
-            if unit.is_some_and(|unit| names.contains(unit)) && !known.contains(&path) {
-                let message = format!(
-                    "{} holds rows of this stage, and the ledger {} knows nothing of it",
-                    path.display(),
-                    context.run.state_dir.display()
-                );
-                return Err(Error::new(ErrorKind::Publish, "publish/unknown-files", message).hint(
-                    "name the ledger that wrote it with --state, or restore it; to begin anew, remove the stage's published files",
-                ));
+            if unit.is_some_and(|unit| names.contains(unit))
+                && !context.run.ledger.is_published(&path.to_string_lossy())?
+            {
+                return Err(unknown_file(context, &path));
             }
         }
     }
     Ok(())
+}
+
+fn unknown_file(context: &StageContext, path: &Path) -> Error {
+    let message = format!(
+        "{} holds rows of this stage, and the ledger in {} did not publish it",
+        path.display(),
+        context.run.state_dir.display()
+    );
+    Error::new(ErrorKind::Publish, "publish/unknown-files", message).hint(
+        "if another ledger wrote it, name that with --state or restore it; if the folder was moved here, move it back; \
+         to read these rows anew, remove such files",
+    )
 }
 
 /// Files and bytes that a unit staged for the stage's `write`.

@@ -1,10 +1,10 @@
 //! Where batches become staged files: which file is open, when it is full, what it is called.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dil_connect::local::StagedWriter;
+use dil_connect::local::{StagedWriter, StagingFolder};
 use dil_model::arrow::datatypes::SchemaRef;
 use dil_model::arrow::record_batch::RecordBatch;
 use dil_model::component::Encoder;
@@ -56,10 +56,11 @@ impl Roll {
                     && self.outputs.iter().any(OutputRoll::is_open)))
     }
 
-    /// Closes every file; gives all that are staged.
+    /// Closes every file; gives all that are staged, durable with their names.
     pub(crate) fn close(&mut self) -> Result<&[StagedFile]> {
         for output in &mut self.outputs {
             output.close(&mut self.files)?;
+            output.stage.sync()?;
             output.due = false;
         }
         self.checkpointed = Instant::now();
@@ -84,6 +85,8 @@ struct OutputRoll {
 /// Where and how files of one output are staged.
 struct Staging {
     spec: OutputSpec,
+    /// Made with the first file.
+    folder: Option<StagingFolder>,
     sequence: u32,
     encoder_memory: usize,
 }
@@ -105,7 +108,7 @@ impl OutputRoll {
         let sink =
             if spec.files.partition_by.is_empty() { Sink::Plain(None) } else { Sink::Partitioned(None) };
         Self {
-            stage: Staging { spec, sequence: 0, encoder_memory },
+            stage: Staging { spec, folder: None, sequence: 0, encoder_memory },
             input: None,
             sink,
             shuffle_memory,
@@ -139,8 +142,8 @@ impl OutputRoll {
             }
             Sink::Partitioned(shuffle) => {
                 if shuffle.is_none() {
-                    let folder =
-                        Path::new(&self.stage.spec.staging).join(format!("spill-{:05}", self.stage.sequence));
+                    let name = format!("spill-{:05}", self.stage.sequence);
+                    let folder = self.stage.folder()?.path().join(name);
                     *shuffle = Some(Shuffle::new(
                         &self.stage.spec.files.partition_by,
                         &batch,
@@ -187,11 +190,25 @@ impl OutputRoll {
 }
 
 impl Staging {
+    fn folder(&mut self) -> Result<&mut StagingFolder> {
+        match &mut self.folder {
+            Some(folder) => Ok(folder),
+            none => Ok(none.insert(StagingFolder::create(Path::new(&self.spec.staging))?)),
+        }
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.folder.as_mut().map_or(Ok(()), StagingFolder::sync)
+    }
+
     fn open(&mut self, folder: &str, schema: &SchemaRef) -> Result<OpenFile> {
         let number = self.sequence;
         self.sequence += 1;
         let extension = dil_format::extension(&self.spec.files);
-        let staged = PathBuf::from(&self.spec.staging).join(format!("{number:05}.part"));
+        let encoder = dil_format::encoder(&self.spec.files, schema, self.encoder_memory)?;
+        let part = format!("{number:05}.part");
+        let staging = self.folder()?;
+        let (staged, writer) = (staging.path().join(&part), staging.file(&part)?);
         let file = StagedFile {
             staged: staged.to_string_lossy().into_owned(),
             name: format!("{folder}{}-{number:05}.{extension}", self.spec.stem),
@@ -200,8 +217,7 @@ impl Staging {
             bytes: 0,
             sha256: String::new(),
         };
-        let encoder = dil_format::encoder(&self.spec.files, schema, self.encoder_memory)?;
-        Ok(OpenFile { writer: StagedWriter::create(&staged)?, encoder, buffer: Vec::new(), file })
+        Ok(OpenFile { writer, encoder, buffer: Vec::new(), file })
     }
 
     /// Writes one file (or several, by size) for each partition, one after the other.

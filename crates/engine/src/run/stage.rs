@@ -17,6 +17,7 @@ use super::publishing::{publish, publish_all, refuse_unknown_files, written};
 use super::rows_folder;
 use super::stage_port::{SchemaBook, StagePort};
 use super::unit_attempts::{Tried, fingerprint, try_unit};
+use crate::commit;
 use crate::event::{Event, Outcome, StageSummary};
 use crate::ledger::{Recorded, Schemas};
 
@@ -48,6 +49,21 @@ pub(super) struct Folders {
 pub(super) struct Place {
     pub(super) output: String,
     pub(super) staging: String,
+}
+
+impl Folders {
+    /// Makes the folders that units of this run stage below.
+    fn open_staging(&self, run: &str) -> Result<()> {
+        let places = [&self.write, &self.rows].into_iter().flatten();
+        places.map(|place| place.below(run)).try_for_each(|folder| commit::open_staging(&folder))
+    }
+}
+
+impl Place {
+    /// The staging folder of one run.
+    fn below(&self, run: &str) -> PathBuf {
+        PathBuf::from(&self.staging).join(run)
+    }
 }
 
 /// Runs one stage.
@@ -110,8 +126,11 @@ async fn run_planned(
         units: units.len() as u64,
         skipped: summary.skipped.clone(),
     });
-    if context.full {
-        tokio::task::block_in_place(|| refuse_unknown_files(&context, &units))?;
+    if !units.is_empty() {
+        tokio::task::block_in_place(|| {
+            refuse_unknown_files(&context, &units)?;
+            context.folders.open_staging(&run.run)
+        })?;
     }
     let waiting = run_units(&context, units, summary).await?;
     if stage.publish == Publish::AllUnits && summary.units_failed == 0 && summary.units_left == 0 {

@@ -201,7 +201,7 @@ fn spec(
 fn outputs(context: &StageContext, unit: &PlannedUnit, attempt: u64) -> Vec<OutputSpec> {
     let name = unit_name(context, unit);
     let mut outputs = Vec::new();
-    let staging = |root: &str| format!("{root}/{}/{name}/{attempt}", context.run.run);
+    let staging = |root: &str| format!("{root}/{}/{name}-{attempt}", context.run.run);
     if let (Some(Write::Files(files)), Some(folders)) = (&context.stage.write, &context.folders.write) {
         let files = FilesWrite { path: folders.output.clone(), ..files.clone() };
         outputs.push(OutputSpec {
