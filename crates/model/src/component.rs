@@ -119,6 +119,11 @@ pub trait Encoder: Send {
     /// Bytes of file so far, the buffered ones estimated: what `file_size` is compared with.
     fn file_bytes(&self) -> u64;
 
+    /// Whether the file must end although it is small: what it keeps for its end has grown to what it may take.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// Ends the file; the rest of its bytes is appended to `out`.
     fn finish(self: Box<Self>, out: &mut Vec<u8>) -> Result<()>;
 }

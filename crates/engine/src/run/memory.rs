@@ -53,7 +53,7 @@ impl Shares {
             frame: (share / 48).clamp(64 << 10, 1 << 20),
             held_page: share / 8,
             in_flight: share / 8,
-            encoder: share / 4,
+            encoder: share / 2,
             shuffle: share / 6,
         }
     }

@@ -18,6 +18,9 @@ use super::shuffle::Shuffle;
 /// A checkpoint is due after this long even if no file is full: what a crash costs at most.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(120);
 
+/// What a buffer of file bytes keeps for the next ones.
+const BUFFER_KEPT_BYTES: usize = 1 << 20;
+
 /// All outputs of a unit.
 pub(crate) struct Roll {
     outputs: Vec<OutputRoll>,
@@ -133,7 +136,7 @@ impl OutputRoll {
                     file.write(&batch)?;
                     // Most files are closed at the end of a page, where a checkpoint can be; a large page must not
                     // make one grow without bound.
-                    if file.encoder.file_bytes() >= self.stage.spec.files.file_size.0 / 4 * 5 {
+                    if file.is_full(self.stage.spec.files.file_size.0 / 4 * 5) {
                         files.extend(open.take().map(OpenFile::finish).transpose()?);
                         self.due = true;
                     }
@@ -171,7 +174,7 @@ impl OutputRoll {
     fn is_full(&self) -> bool {
         self.due
             || match &self.sink {
-                Sink::Plain(Some(file)) => file.encoder.file_bytes() >= self.stage.spec.files.file_size.0,
+                Sink::Plain(Some(file)) => file.is_full(self.stage.spec.files.file_size.0),
                 _ => false,
             }
     }
@@ -225,7 +228,7 @@ impl Staging {
         let mut open: Option<(Arc<str>, OpenFile)> = None;
         shuffle.drain(|folder, batch| {
             let full = open.as_ref().is_some_and(|(at, file)| {
-                **at != **folder || file.encoder.file_bytes() >= self.spec.files.file_size.0
+                **at != **folder || file.is_full(self.spec.files.file_size.0)
             });
             if full {
                 files.extend(open.take().map(|(_, file)| file.finish()).transpose()?);
@@ -241,6 +244,10 @@ impl Staging {
 }
 
 impl OpenFile {
+    fn is_full(&self, file_size: u64) -> bool {
+        self.encoder.file_bytes() >= file_size || self.encoder.is_full()
+    }
+
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.encoder.write(batch)?;
         self.file.rows += batch.num_rows() as u64;
@@ -252,6 +259,8 @@ impl OpenFile {
         if !self.buffer.is_empty() {
             self.writer.write(&self.buffer)?;
             self.buffer.clear();
+            // A row group is large, and long in the making.
+            self.buffer.shrink_to(BUFFER_KEPT_BYTES);
         }
         Ok(())
     }

@@ -23,28 +23,38 @@ use dil_model::{Error, ErrorKind, Result};
 
 use super::avro_schema;
 use super::compression::impossible;
+use super::lanes;
 
 /// Bytes of a block before it is compressed. Larger ones compress a little better; readers hold one.
 const BLOCK_BYTES: usize = 128 << 10;
+
+/// Blocks that wait to be compressed together, on a thread or two.
+const BLOCKS_MAX: usize = 16;
+
+/// Of the levels of `libdeflate`, which makes files a quarter smaller than zlib's first level and is faster.
+const DEFLATE_LEVEL: i32 = 1;
 
 /// The encoder for Avro files.
 ///
 /// # Errors
 /// `Config` for a type that Avro has not, and for compressions other than deflate, snappy and zstd.
 pub(crate) fn encoder(write: &FilesWrite, schema: &SchemaRef, memory: usize) -> Result<Box<dyn Encoder>> {
-    let codec = Codec::new(write)?;
+    let codecs: Vec<Codec> = (0..lanes::lanes()).map(|_| Codec::new(write)).collect::<Result<_>>()?;
     let spelt = avro_schema::spell(schema)?.to_string();
     let marker = marker(&spelt);
     let mut file = b"Obj\x01".to_vec();
     append_long(2, &mut file);
-    for (key, value) in [("avro.schema", spelt.as_str()), ("avro.codec", codec.name())] {
+    for (key, value) in [("avro.schema", spelt.as_str()), ("avro.codec", codecs[0].name())] {
         append_bytes(key.as_bytes(), &mut file);
         append_bytes(value.as_bytes(), &mut file);
     }
     append_long(0, &mut file);
     file.extend_from_slice(&marker);
+    // A block is there twice while it is compressed.
     let block_bytes = BLOCK_BYTES.min(memory / 4).max(1);
-    Ok(Box::new(AvroEncoder { codec, marker, block_bytes, file, given: 0, block: Vec::new(), block_rows: 0 }))
+    let waiting_max = (memory / 4).min(BLOCKS_MAX * block_bytes);
+    let (full, block) = (Vec::new(), Block::default());
+    Ok(Box::new(AvroEncoder { codecs, marker, block_bytes, waiting_max, file, given: 0, full, block }))
 }
 
 fn marker(schema: &str) -> [u8; 16] {
@@ -59,10 +69,10 @@ fn marker(schema: &str) -> [u8; 16] {
     marker
 }
 
-/// How blocks are compressed. One compressor serves the whole file.
+/// How blocks are compressed. Each thread has one for the whole file.
 enum Codec {
     Null,
-    Deflate(flate2::Compress),
+    Deflate(libdeflater::Compressor),
     Snappy(Box<snap::raw::Encoder>),
     Zstd(zstd::bulk::Compressor<'static>),
 }
@@ -72,7 +82,8 @@ impl Codec {
         Ok(match write.compression {
             Some(Compression::None) => Self::Null,
             None | Some(Compression::Deflate) => {
-                Self::Deflate(flate2::Compress::new(flate2::Compression::fast(), false))
+                let level = libdeflater::CompressionLvl::new(DEFLATE_LEVEL).unwrap_or_default();
+                Self::Deflate(libdeflater::Compressor::new(level))
             }
             Some(Compression::Snappy) => Self::Snappy(Box::new(snap::raw::Encoder::new())),
             Some(Compression::Zstd) => {
@@ -91,63 +102,76 @@ impl Codec {
         }
     }
 
-    /// Appends the length of the compressed block, and the block.
-    fn append(&mut self, block: &[u8], file: &mut Vec<u8>) -> Result<()> {
-        let packed = match self {
-            Self::Null => {
-                append_bytes(block, file);
-                return Ok(());
-            }
-            Self::Deflate(compress) => {
-                compress.reset();
-                let mut packed = Vec::with_capacity(block.len() / 2 + 64);
-                loop {
-                    let rest = block.get(compress.total_in() as usize..).unwrap_or_default();
-                    let status = compress.compress_vec(rest, &mut packed, flate2::FlushCompress::Finish);
-                    match status.map_err(|cause| failed(&cause))? {
-                        flate2::Status::StreamEnd => break packed,
-                        // There is no room left.
-                        _ => packed.reserve(block.len() / 2 + 64),
-                    }
-                }
+    fn compress(&mut self, block: Vec<u8>) -> Result<Vec<u8>> {
+        match self {
+            Self::Null => Ok(block),
+            Self::Deflate(compressor) => {
+                let mut packed = vec![0; compressor.deflate_compress_bound(block.len())];
+                let size =
+                    compressor.deflate_compress(&block, &mut packed).map_err(|cause| failed(&cause))?;
+                packed.truncate(size);
+                packed.shrink_to_fit();
+                Ok(packed)
             }
             Self::Snappy(encoder) => {
-                let mut packed = encoder.compress_vec(block).map_err(|cause| failed(&cause))?;
+                let mut packed = encoder.compress_vec(&block).map_err(|cause| failed(&cause))?;
                 let mut checksum = flate2::Crc::new();
-                checksum.update(block);
+                checksum.update(&block);
                 packed.extend_from_slice(&checksum.sum().to_be_bytes());
-                packed
+                Ok(packed)
             }
-            Self::Zstd(compressor) => compressor.compress(block).map_err(|cause| failed(&cause))?,
-        };
-        append_bytes(&packed, file);
-        Ok(())
+            Self::Zstd(compressor) => compressor.compress(&block).map_err(|cause| failed(&cause)),
+        }
     }
 }
 
+#[derive(Default)]
+struct Block {
+    bytes: Vec<u8>,
+    rows: i64,
+}
+
 struct AvroEncoder {
-    codec: Codec,
+    codecs: Vec<Codec>,
     marker: [u8; 16],
     block_bytes: usize,
+    waiting_max: usize,
     /// Final bytes.
     file: Vec<u8>,
     /// Final bytes that are gone already.
     given: u64,
-    /// Rows of the block that is not full yet.
-    block: Vec<u8>,
-    block_rows: i64,
+    /// Blocks that are not compressed yet.
+    full: Vec<Block>,
+    /// The block that is not full yet.
+    block: Block,
 }
 
 impl AvroEncoder {
-    fn close_block(&mut self) -> Result<()> {
-        if self.block_rows == 0 {
-            return Ok(());
+    fn close_block(&mut self) {
+        if self.block.rows > 0 {
+            let next = Block { bytes: Vec::with_capacity(self.block.bytes.len()), rows: 0 };
+            self.full.push(std::mem::replace(&mut self.block, next));
         }
-        append_long(self.block_rows, &mut self.file);
-        self.codec.append(&self.block, &mut self.file)?;
-        self.file.extend_from_slice(&self.marker);
-        self.block.clear();
-        self.block_rows = 0;
+    }
+
+    /// Bytes of the full blocks.
+    fn waiting(&self) -> usize {
+        self.full.iter().map(|block| block.bytes.len()).sum()
+    }
+
+    /// Makes the full blocks final.
+    fn compress(&mut self) -> Result<()> {
+        let lanes = self.codecs.len().min(self.full.len());
+        let blocks = self.full.drain(..);
+        let packed = lanes::each(&mut self.codecs[..lanes], blocks, |codec, block| {
+            codec.compress(block.bytes).map(|packed| (block.rows, packed))
+        });
+        for block in packed {
+            let (rows, bytes) = block?;
+            append_long(rows, &mut self.file);
+            append_bytes(&bytes, &mut self.file);
+            self.file.extend_from_slice(&self.marker);
+        }
         Ok(())
     }
 }
@@ -163,11 +187,15 @@ impl Encoder for AvroEncoder {
             .collect::<Result<_>>()?;
         for row in 0..batch.num_rows() {
             for column in &columns {
-                column.append(row, &mut self.block);
+                column.append(row, &mut self.block.bytes);
             }
-            self.block_rows += 1;
-            if self.block.len() >= self.block_bytes {
-                self.close_block()?;
+            self.block.rows += 1;
+            if self.block.bytes.len() >= self.block_bytes {
+                self.close_block();
+                // Counted in bytes, because a row may be many times a block.
+                if self.waiting() >= self.waiting_max {
+                    self.compress()?;
+                }
             }
         }
         Ok(())
@@ -179,15 +207,16 @@ impl Encoder for AvroEncoder {
     }
 
     fn buffered(&self) -> usize {
-        self.block.capacity()
+        self.block.bytes.capacity() + self.full.iter().map(|block| block.bytes.capacity()).sum::<usize>()
     }
 
     fn file_bytes(&self) -> u64 {
-        self.given + (self.file.len() + self.block.len()) as u64
+        self.given + (self.file.len() + self.waiting() + self.block.bytes.len()) as u64
     }
 
     fn finish(mut self: Box<Self>, out: &mut Vec<u8>) -> Result<()> {
-        self.close_block()?;
+        self.close_block();
+        self.compress()?;
         out.append(&mut self.file);
         Ok(())
     }

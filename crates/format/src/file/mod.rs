@@ -8,7 +8,9 @@ mod avro_schema;
 mod compression;
 pub(crate) mod csv;
 pub(crate) mod jsonl;
+mod lanes;
 pub(crate) mod parquet;
+mod parquet_column;
 mod sink;
 mod text;
 

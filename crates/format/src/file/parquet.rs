@@ -1,21 +1,29 @@
 //! Parquet files.
 //!
-//! A row group is closed when the memory it holds reaches half of what was given, or at a million rows. The other half
-//! is for the closed group's bytes on their way out.
+//! A row group is collected as batches, whose size is known exactly, and encoded when it is full: column after column, on a
+//! thread or two. What encoding takes (a compressor of most of a megabyte, a dictionary, pages) is therefore there once
+//! for each thread and not once for each column, and memory is the same for five columns and for five thousand.
+//!
+//! Half of what was given is for the batches; the other half is for their encoded bytes on the way out.
 
 use std::sync::Arc;
 
+use dil_model::arrow::array::ArrayRef;
 use dil_model::arrow::datatypes::SchemaRef;
 use dil_model::arrow::record_batch::RecordBatch;
 use dil_model::component::Encoder;
 use dil_model::config::{Compression, FilesWrite};
-use dil_model::parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
-use dil_model::parquet::basic::{Compression as Codec, GzipLevel, Type, ZstdLevel};
+use dil_model::parquet::arrow::ArrowWriter;
+use dil_model::parquet::arrow::arrow_writer::ArrowColumnChunk;
+use dil_model::parquet::basic::{Compression as Codec, GzipLevel, ZstdLevel};
 use dil_model::parquet::errors::ParquetError;
-use dil_model::parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use dil_model::parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use dil_model::parquet::file::writer::SerializedFileWriter;
 use dil_model::{Error, ErrorKind, Result};
 
 use super::compression::impossible;
+use super::lanes;
+use super::parquet_column::{Column, Ways, columns};
 
 /// Rows in a row group at most; readers take a group at a time.
 const GROUP_ROWS_MAX: usize = 1 << 20;
@@ -24,30 +32,51 @@ const GROUP_ROWS_MAX: usize = 1 << 20;
 /// attempt with every value up to there.
 const DICTIONARY_BYTES_MAX: usize = 128 << 10;
 
-/// Compressed at once; readers skip by page.
-const PAGE_BYTES: usize = 1 << 20;
+/// Compressed at once; readers skip by page. Smaller where memory is small, because each thread holds two or three.
+const PAGE_BYTES_MAX: usize = 1 << 20;
 
-/// Rows that are handed over at once at least, so that a small memory bound does not mean one row at a time.
-const SLICE_ROWS_MIN: usize = 64;
+/// A group below this is encoded before a second thread would have begun.
+const LANE_BYTES_MIN: usize = 256 << 10;
+
+/// What the file's end tells about one column of one group takes about so much, and is in memory until then.
+const FOOTER_ENTRY_BYTES: usize = 1 << 10;
+
+/// How much smaller files are than batches, as long as this file has not shown it.
+const SHRINKS_TO: f64 = 0.3;
 
 /// The encoder for Parquet files.
 ///
 /// # Errors
 /// `Config` if the schema has no columns that Parquet can hold, or for deflate.
 pub(crate) fn encoder(write: &FilesWrite, schema: &SchemaRef, memory: usize) -> Result<Box<dyn Encoder>> {
-    let properties = properties(write, schema)?;
-    let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties)).map_err(|cause| {
-        Error::new(
-            ErrorKind::Config,
-            "write/parquet-schema",
-            format!("parquet cannot hold these columns: {cause}"),
-        )
-        .hint("choose other columns with `convert: project`")
-    })?;
-    Ok(Box::new(ParquetEncoder { writer, group_bytes_max: (memory / 2).max(1) }))
+    let group_bytes_max = (memory / 2).max(1);
+    let builder = properties(write, memory, group_bytes_max / schema.flattened_fields().len().max(1))?;
+    let ways = Ways {
+        plain: Arc::new(builder.clone().set_dictionary_enabled(false).build()),
+        with_dictionary: Arc::new(builder.clone().build()),
+    };
+    let unfit = |cause: ParquetError| {
+        let message = format!("parquet cannot hold these columns: {cause}");
+        Error::new(ErrorKind::Config, "write/parquet-schema", message)
+            .hint("choose other columns with `convert: project`")
+    };
+    let columns = columns(schema, &ways).map_err(unfit)?;
+    // Only this one notes the Arrow schema in the file.
+    let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(builder.build())).map_err(unfit)?;
+    let (file, _) = writer.into_serialized_writer().map_err(unfit)?;
+    Ok(Box::new(ParquetEncoder {
+        file,
+        columns,
+        ways,
+        group: Group::default(),
+        group_bytes_max,
+        footer_entries_max: memory / 4 / FOOTER_ENTRY_BYTES,
+        encoded_from: 0,
+    }))
 }
 
-fn properties(write: &FilesWrite, schema: &SchemaRef) -> Result<WriterProperties> {
+/// The settings for a group in which a column has about `column_bytes`.
+fn properties(write: &FilesWrite, memory: usize, column_bytes: usize) -> Result<WriterPropertiesBuilder> {
     let codec = match write.compression {
         None | Some(Compression::Zstd) => Codec::ZSTD(ZstdLevel::try_new(1).map_err(|cause| failed(&cause))?),
         Some(Compression::None) => Codec::UNCOMPRESSED,
@@ -56,36 +85,68 @@ fn properties(write: &FilesWrite, schema: &SchemaRef) -> Result<WriterProperties
         Some(Compression::Gzip) => Codec::GZIP(GzipLevel::default()),
         Some(other @ Compression::Deflate) => return Err(impossible(write, other)),
     };
+    let page_bytes = (memory / 64).clamp(64 << 10, PAGE_BYTES_MAX);
     let builder = WriterProperties::builder()
         .set_created_by(concat!("dil ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(codec)
-        .set_max_row_group_row_count(Some(GROUP_ROWS_MAX))
-        .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
-        .set_data_page_size_limit(PAGE_BYTES);
-    Ok(without_hopeless_dictionaries(builder, schema)?.build())
-}
-
-/// Floats and timestamps seldom repeat, so they get no dictionary.
-fn without_hopeless_dictionaries(
-    mut builder: WriterPropertiesBuilder,
-    schema: &SchemaRef,
-) -> Result<WriterPropertiesBuilder> {
-    let columns = ArrowSchemaConverter::new().convert(schema).map_err(|cause| failed(&cause))?;
-    for column in columns.columns() {
-        let is_instant = matches!(
-            column.logical_type_ref(),
-            Some(dil_model::parquet::basic::LogicalType::Timestamp { .. })
-        );
-        if is_instant || matches!(column.physical_type(), Type::FLOAT | Type::DOUBLE) {
-            builder = builder.set_column_dictionary_enabled(column.path().clone(), false);
-        }
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX.min(page_bytes))
+        .set_data_page_size_limit(page_bytes);
+    if column_bytes > page_bytes {
+        return Ok(builder);
     }
-    Ok(builder)
+    // With a page in a column, an index of its pages says what the group's statistics say, and makes wide files larger.
+    Ok(builder.set_statistics_enabled(EnabledStatistics::Chunk).set_offset_index_disabled(true))
 }
 
 struct ParquetEncoder {
-    writer: ArrowWriter<Vec<u8>>,
+    file: SerializedFileWriter<Vec<u8>>,
+    columns: Vec<Column>,
+    ways: Ways,
+    /// Rows that are not encoded yet.
+    group: Group,
     group_bytes_max: usize,
+    footer_entries_max: usize,
+    /// Bytes of the batches whose groups are closed.
+    encoded_from: usize,
+}
+
+#[derive(Default)]
+struct Group {
+    batches: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl ParquetEncoder {
+    /// Encodes the rows collected so far.
+    fn close_group(&mut self) -> std::result::Result<(), ParquetError> {
+        let group = std::mem::take(&mut self.group);
+        if group.rows == 0 {
+            return Ok(());
+        }
+        let arrays: Vec<Vec<ArrayRef>> = self
+            .columns
+            .iter()
+            .map(|column| group.batches.iter().map(|batch| column.of(batch)).collect())
+            .collect::<std::result::Result<_, _>>()?;
+        // A column's arrays go as soon as it is encoded.
+        drop(group.batches);
+        let lanes = if group.bytes < LANE_BYTES_MIN { 1 } else { lanes::lanes() };
+        let work = self.columns.iter_mut().zip(arrays);
+        let chunks: Vec<ArrowColumnChunk> =
+            lanes::each(&mut vec![(); lanes], work, |(), (column, arrays)| column.encode(arrays, &self.ways))
+                .into_iter()
+                .collect::<std::result::Result<_, _>>()?;
+        let size: u64 = chunks.iter().map(|chunk| chunk.close().bytes_written).sum();
+        self.file.inner_mut().reserve_exact(usize::try_from(size).unwrap_or_default());
+        let mut row_group = self.file.next_row_group()?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut row_group)?;
+        }
+        row_group.close()?;
+        self.encoded_from += group.bytes;
+        Ok(())
+    }
 }
 
 impl Encoder for ParquetEncoder {
@@ -94,35 +155,52 @@ impl Encoder for ParquetEncoder {
         if rows == 0 {
             return Ok(());
         }
-        // A slice takes about a quarter of the bound, so that it is noticed in time.
         let row_bytes = (batch.get_array_memory_size() / rows).max(1);
-        let slice_rows = (self.group_bytes_max / 4 / row_bytes).max(SLICE_ROWS_MIN);
         let mut from = 0;
         while from < rows {
-            let count = slice_rows.min(rows - from);
-            self.writer.write(&batch.slice(from, count)).map_err(|cause| failed(&cause))?;
-            from += count;
-            if self.writer.memory_size() >= self.group_bytes_max {
-                self.writer.flush().map_err(|cause| failed(&cause))?;
+            let room = self.group_bytes_max.saturating_sub(self.group.bytes) / row_bytes;
+            let count = room.min(GROUP_ROWS_MAX - self.group.rows).min(rows - from);
+            if count == 0 && self.group.rows > 0 {
+                self.close_group().map_err(|cause| failed(&cause))?;
+                continue;
             }
+            // A row that is larger than a group is one.
+            let count = count.max(1);
+            self.group.batches.push(batch.slice(from, count));
+            self.group.rows += count;
+            self.group.bytes += count * row_bytes;
+            from += count;
         }
         Ok(())
     }
 
     fn drain(&mut self, out: &mut Vec<u8>) {
-        out.append(self.writer.inner_mut());
+        let bytes = self.file.inner_mut();
+        if out.is_empty() {
+            *out = std::mem::take(bytes);
+        } else {
+            out.append(bytes);
+        }
     }
 
     fn buffered(&self) -> usize {
-        self.writer.memory_size()
+        self.group.bytes
     }
 
     fn file_bytes(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+        let written = self.file.bytes_written();
+        let shrinks_to =
+            if self.encoded_from == 0 { SHRINKS_TO } else { written as f64 / self.encoded_from as f64 };
+        written as u64 + (self.group.bytes as f64 * shrinks_to) as u64
     }
 
-    fn finish(self: Box<Self>, out: &mut Vec<u8>) -> Result<()> {
-        let mut bytes = self.writer.into_inner().map_err(|cause| failed(&cause))?;
+    fn is_full(&self) -> bool {
+        self.file.flushed_row_groups().len() * self.columns.len() >= self.footer_entries_max
+    }
+
+    fn finish(mut self: Box<Self>, out: &mut Vec<u8>) -> Result<()> {
+        self.close_group().map_err(|cause| failed(&cause))?;
+        let mut bytes = self.file.into_inner().map_err(|cause| failed(&cause))?;
         out.append(&mut bytes);
         Ok(())
     }
