@@ -14,10 +14,6 @@ use dil_model::component::{Decoded, Decoder, Encoder, Frame};
 use dil_model::config::{FilesWrite, Read};
 use serde_json::json;
 
-/// What the shipped binary has.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const ROWS: u64 = 400_000;
 const CHUNK: usize = 64 << 10;
 const LIMITS: FrameLimits = FrameLimits { frame_bytes: 1 << 20, row_bytes_max: 8 << 20 };

@@ -11,10 +11,6 @@ use dil_format::FrameLimits;
 use dil_model::component::{Decoded, Frame};
 use dil_model::config::Read;
 
-// The allocator of the shipped binary.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const PAGES: usize = 20;
 const ROWS: usize = 1_000;
 const ROUNDS: usize = 15;

@@ -90,6 +90,14 @@ fn a_csv_of_five_hundred_columns_fits_into_the_default_budget() {
 }
 
 #[test]
+fn two_thousand_columns_fit_into_64_mebibytes() {
+    let (flood, folder) = (Flood::start(0), tempfile::tempdir().expect("a folder"));
+    let read = "http: { connection: api, path: /csv, query: { rows: 6000, columns: 2000 } }, format: csv";
+    run(folder.path(), 64, &flood.url(), read, "format: parquet").succeeded();
+    assert_eq!(rows_in(&folder.path().join("lake")), 6000);
+}
+
+#[test]
 fn five_hundred_columns_and_wide_rows_fit_into_64_mebibytes() {
     let (flood, folder) = (Flood::start(0), tempfile::tempdir().expect("a folder"));
     let read = "http: { connection: api, path: /csv, query: { rows: 20000, columns: 500 } }, format: csv";

@@ -227,9 +227,9 @@ impl Staging {
     fn write_partitions(&mut self, shuffle: Shuffle, files: &mut Vec<StagedFile>) -> Result<()> {
         let mut open: Option<(Arc<str>, OpenFile)> = None;
         shuffle.drain(|folder, batch| {
-            let full = open.as_ref().is_some_and(|(at, file)| {
-                **at != **folder || file.is_full(self.spec.files.file_size.0)
-            });
+            let full = open
+                .as_ref()
+                .is_some_and(|(at, file)| **at != **folder || file.is_full(self.spec.files.file_size.0));
             if full {
                 files.extend(open.take().map(|(_, file)| file.finish()).transpose()?);
             }

@@ -1,20 +1,22 @@
 //! Parquet files.
 //!
-//! A row group is collected as batches, whose size is known exactly, and encoded when it is full: column after column, on a
+//! A row group is collected as arrays, whose size is known exactly, and encoded when it is full: column after column, on a
 //! thread or two. What encoding takes (a compressor of most of a megabyte, a dictionary, pages) is therefore there once
-//! for each thread and not once for each column, and memory is the same for five columns and for five thousand.
+//! for each thread and not once for each column.
 //!
-//! Half of what was given is for the batches; the other half is for their encoded bytes on the way out.
+//! Of what was given, each column takes a little for being there, and what the file's end will tell grows with every group.
+//! Half of the rest is for the arrays; the other half is for their encoded bytes on the way out.
 
 use std::sync::Arc;
 
-use dil_model::arrow::array::ArrayRef;
+use dil_model::arrow::array::{Array, ArrayRef};
+use dil_model::arrow::compute::concat;
 use dil_model::arrow::datatypes::SchemaRef;
+use dil_model::arrow::error::ArrowError;
 use dil_model::arrow::record_batch::RecordBatch;
 use dil_model::component::Encoder;
 use dil_model::config::{Compression, FilesWrite};
 use dil_model::parquet::arrow::ArrowWriter;
-use dil_model::parquet::arrow::arrow_writer::ArrowColumnChunk;
 use dil_model::parquet::basic::{Compression as Codec, GzipLevel, ZstdLevel};
 use dil_model::parquet::errors::ParquetError;
 use dil_model::parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
@@ -38,8 +40,18 @@ const PAGE_BYTES_MAX: usize = 1 << 20;
 /// A group below this is encoded before a second thread would have begun.
 const LANE_BYTES_MIN: usize = 256 << 10;
 
+/// What being a column of the file takes: its names, types and settings.
+const COLUMN_BYTES: usize = 3 << 10;
+
 /// What the file's end tells about one column of one group takes about so much, and is in memory until then.
 const FOOTER_ENTRY_BYTES: usize = 1 << 10;
+
+/// Columns that are encoded before their bytes go to the file.
+const SLAB_COLUMNS: usize = 64;
+
+/// Arrays below this many rows take more for being arrays than for their values, so that many are joined to one.
+const SMALL_ROWS: usize = 1 << 10;
+const SMALL_ARRAYS_MAX: usize = 16;
 
 /// How much smaller files are than batches, as long as this file has not shown it.
 const SHRINKS_TO: f64 = 0.3;
@@ -49,8 +61,9 @@ const SHRINKS_TO: f64 = 0.3;
 /// # Errors
 /// `Config` if the schema has no columns that Parquet can hold, or for deflate.
 pub(crate) fn encoder(write: &FilesWrite, schema: &SchemaRef, memory: usize) -> Result<Box<dyn Encoder>> {
-    let group_bytes_max = (memory / 2).max(1);
-    let builder = properties(write, memory, group_bytes_max / schema.flattened_fields().len().max(1))?;
+    let column_count = schema.flattened_fields().len().max(1);
+    let memory = memory.saturating_sub(column_count * COLUMN_BYTES).max(memory / 4);
+    let builder = properties(write, memory, memory / 2 / column_count)?;
     let ways = Ways {
         plain: Arc::new(builder.clone().set_dictionary_enabled(false).build()),
         with_dictionary: Arc::new(builder.clone().build()),
@@ -62,15 +75,15 @@ pub(crate) fn encoder(write: &FilesWrite, schema: &SchemaRef, memory: usize) -> 
     };
     let columns = columns(schema, &ways).map_err(unfit)?;
     // Only this one notes the Arrow schema in the file.
-    let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(builder.build())).map_err(unfit)?;
+    let writer =
+        ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(builder.build())).map_err(unfit)?;
     let (file, _) = writer.into_serialized_writer().map_err(unfit)?;
     Ok(Box::new(ParquetEncoder {
         file,
         columns,
         ways,
-        group: Group::default(),
-        group_bytes_max,
-        footer_entries_max: memory / 4 / FOOTER_ENTRY_BYTES,
+        group: Group::new(schema.fields().len()),
+        memory,
         encoded_from: 0,
     }))
 }
@@ -104,44 +117,84 @@ struct ParquetEncoder {
     ways: Ways,
     /// Rows that are not encoded yet.
     group: Group,
-    group_bytes_max: usize,
-    footer_entries_max: usize,
-    /// Bytes of the batches whose groups are closed.
+    /// For the group and for the file's end.
+    memory: usize,
+    /// Bytes of the arrays whose groups are closed.
     encoded_from: usize,
 }
 
-#[derive(Default)]
 struct Group {
-    batches: Vec<RecordBatch>,
+    /// Of each top-level column.
+    arrays: Vec<Vec<ArrayRef>>,
     rows: usize,
     bytes: usize,
+    /// How many of each column's last arrays are small, and what they count for in `bytes`.
+    small: usize,
+    small_bytes: usize,
+}
+
+impl Group {
+    fn new(columns: usize) -> Self {
+        Self { arrays: vec![Vec::new(); columns], rows: 0, bytes: 0, small: 0, small_bytes: 0 }
+    }
+
+    /// Adds rows that take `bytes`. They may be a slice of a larger batch, which does not count as a whole.
+    fn push(&mut self, batch: &RecordBatch, bytes: usize) -> std::result::Result<(), ArrowError> {
+        for (arrays, array) in self.arrays.iter_mut().zip(batch.columns()) {
+            arrays.push(Arc::clone(array));
+        }
+        self.rows += batch.num_rows();
+        self.bytes += bytes;
+        (self.small, self.small_bytes) =
+            if batch.num_rows() < SMALL_ROWS { (self.small + 1, self.small_bytes + bytes) } else { (0, 0) };
+        if self.small >= SMALL_ARRAYS_MAX { self.join_small() } else { Ok(()) }
+    }
+
+    fn join_small(&mut self) -> std::result::Result<(), ArrowError> {
+        let (mut rows, mut bytes) = (0, 0);
+        for arrays in &mut self.arrays {
+            let small = arrays.split_off(arrays.len() - self.small);
+            let parts: Vec<&dyn Array> = small.iter().map(AsRef::as_ref).collect();
+            let joined = concat(&parts)?;
+            bytes += joined.get_array_memory_size();
+            rows = joined.len();
+            arrays.push(joined);
+        }
+        self.bytes = self.bytes - self.small_bytes + bytes;
+        (self.small, self.small_bytes) = if rows < SMALL_ROWS { (1, bytes) } else { (0, 0) };
+        Ok(())
+    }
 }
 
 impl ParquetEncoder {
+    fn footer_bytes(&self) -> usize {
+        self.file.flushed_row_groups().len() * self.columns.len() * FOOTER_ENTRY_BYTES
+    }
+
+    fn group_bytes_max(&self) -> usize {
+        (self.memory.saturating_sub(self.footer_bytes()) / 2).max(1)
+    }
+
     /// Encodes the rows collected so far.
     fn close_group(&mut self) -> std::result::Result<(), ParquetError> {
-        let group = std::mem::take(&mut self.group);
+        let fields = self.group.arrays.len();
+        let mut group = std::mem::replace(&mut self.group, Group::new(fields));
         if group.rows == 0 {
             return Ok(());
         }
-        let arrays: Vec<Vec<ArrayRef>> = self
-            .columns
-            .iter()
-            .map(|column| group.batches.iter().map(|batch| column.of(batch)).collect())
-            .collect::<std::result::Result<_, _>>()?;
-        // A column's arrays go as soon as it is encoded.
-        drop(group.batches);
         let lanes = if group.bytes < LANE_BYTES_MIN { 1 } else { lanes::lanes() };
-        let work = self.columns.iter_mut().zip(arrays);
-        let chunks: Vec<ArrowColumnChunk> =
-            lanes::each(&mut vec![(); lanes], work, |(), (column, arrays)| column.encode(arrays, &self.ways))
-                .into_iter()
-                .collect::<std::result::Result<_, _>>()?;
-        let size: u64 = chunks.iter().map(|chunk| chunk.close().bytes_written).sum();
-        self.file.inner_mut().reserve_exact(usize::try_from(size).unwrap_or_default());
         let mut row_group = self.file.next_row_group()?;
-        for chunk in chunks {
-            chunk.append_to_row_group(&mut row_group)?;
+        for slab in self.columns.chunks_mut(SLAB_COLUMNS) {
+            let (first, last) = (slab[0].field(), slab[slab.len() - 1].field());
+            let arrays = &group.arrays;
+            let chunks = lanes::each(&mut vec![(); lanes], slab.iter_mut(), |(), column| {
+                column.encode(&arrays[column.field()], &self.ways)
+            });
+            for chunk in chunks {
+                chunk?.append_to_row_group(&mut row_group)?;
+            }
+            // The last field may go on in the next slab.
+            group.arrays[first..last].iter_mut().for_each(|arrays| *arrays = Vec::new());
         }
         row_group.close()?;
         self.encoded_from += group.bytes;
@@ -155,10 +208,10 @@ impl Encoder for ParquetEncoder {
         if rows == 0 {
             return Ok(());
         }
-        let row_bytes = (batch.get_array_memory_size() / rows).max(1);
+        let row_bytes = (size(batch).map_err(|cause| failed(&cause.into()))? / rows).max(1);
         let mut from = 0;
         while from < rows {
-            let room = self.group_bytes_max.saturating_sub(self.group.bytes) / row_bytes;
+            let room = self.group_bytes_max().saturating_sub(self.group.bytes) / row_bytes;
             let count = room.min(GROUP_ROWS_MAX - self.group.rows).min(rows - from);
             if count == 0 && self.group.rows > 0 {
                 self.close_group().map_err(|cause| failed(&cause))?;
@@ -166,9 +219,9 @@ impl Encoder for ParquetEncoder {
             }
             // A row that is larger than a group is one.
             let count = count.max(1);
-            self.group.batches.push(batch.slice(from, count));
-            self.group.rows += count;
-            self.group.bytes += count * row_bytes;
+            self.group
+                .push(&batch.slice(from, count), count * row_bytes)
+                .map_err(|cause| failed(&cause.into()))?;
             from += count;
         }
         Ok(())
@@ -195,7 +248,7 @@ impl Encoder for ParquetEncoder {
     }
 
     fn is_full(&self) -> bool {
-        self.file.flushed_row_groups().len() * self.columns.len() >= self.footer_entries_max
+        self.footer_bytes() >= self.memory / 4
     }
 
     fn finish(mut self: Box<Self>, out: &mut Vec<u8>) -> Result<()> {
@@ -206,6 +259,15 @@ impl Encoder for ParquetEncoder {
     }
 }
 
+/// What these rows take, without the rest of the buffers they may be a part of.
+fn size(batch: &RecordBatch) -> std::result::Result<usize, ArrowError> {
+    batch
+        .columns()
+        .iter()
+        .map(|array| Ok(size_of_val(array) + array.to_data().get_slice_memory_size()?))
+        .sum()
+}
+
 fn failed(cause: &ParquetError) -> Error {
     Error::new(ErrorKind::Internal, "write/parquet", format!("writing parquet: {cause}"))
 }
@@ -213,9 +275,14 @@ fn failed(cause: &ParquetError) -> Error {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use dil_model::arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+    use dil_model::arrow::array::{
+        ArrayBuilder, Float64Array, Int64Array, Int64Builder, ListBuilder, StringArray, StringBuilder,
+        StructArray, StructBuilder,
+    };
     use dil_model::arrow::compute::concat_batches;
+    use dil_model::arrow::datatypes::{DataType, Field};
     use dil_model::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use dil_model::parquet::file::reader::{FileReader as _, SerializedFileReader};
 
     use super::*;
 
@@ -266,6 +333,106 @@ mod tests {
             assert!(creator.starts_with("dil "));
         }
         assert_eq!(encoder(&write("deflate"), &rows.schema(), 1).err().unwrap().code, "write/compression");
+    }
+
+    fn encoded(batches: &[RecordBatch], memory: usize) -> Vec<u8> {
+        let mut encoder = encoder(&write("zstd"), &batches[0].schema(), memory).unwrap();
+        let mut out = Vec::new();
+        for batch in batches {
+            encoder.write(batch).unwrap();
+            encoder.drain(&mut out);
+        }
+        encoder.finish(&mut out).unwrap();
+        out
+    }
+
+    /// Lists of objects with texts, lists and nulls at every level.
+    fn nested(rows: usize) -> RecordBatch {
+        let mut lists = ListBuilder::new(StructBuilder::from_fields(
+            vec![
+                Field::new("a", DataType::Utf8, true),
+                Field::new("b", DataType::new_list(DataType::Int64, true), true),
+            ],
+            0,
+        ));
+        for row in 0..rows {
+            for item in 0..row % 4 {
+                let object = lists.values();
+                let text = object.field_builder::<StringBuilder>(0).unwrap();
+                text.append_option((item != 1).then(|| format!("{row}-{item}")));
+                let numbers = object.field_builder::<ListBuilder<Box<dyn ArrayBuilder>>>(1).unwrap();
+                let values = numbers.values().as_any_mut().downcast_mut::<Int64Builder>().unwrap();
+                (0..item).for_each(|number| values.append_option((number != 1).then_some(number as i64)));
+                numbers.append(row % 7 > 0);
+                object.append(row % 5 > 0);
+            }
+            lists.append(row % 3 > 0);
+        }
+        let lists: ArrayRef = Arc::new(lists.finish());
+        let field = Arc::new(Field::new("lists", lists.data_type().clone(), true));
+        let nulls: Vec<bool> = (0..rows).map(|row| row % 6 > 0).collect();
+        let object: ArrayRef =
+            Arc::new(StructArray::new(vec![field].into(), vec![Arc::clone(&lists)], Some(nulls.into())));
+        RecordBatch::try_from_iter_with_nullable([("lists", lists, true), ("object", object, true)]).unwrap()
+    }
+
+    #[test]
+    fn nested_columns_come_back() {
+        let rows = nested(3000);
+        assert_eq!(read(encoded(std::slice::from_ref(&rows), 64 << 20)).0, rows);
+        let slices: Vec<_> = (0..300).map(|from| rows.slice(from * 10, 10)).collect();
+        assert_eq!(read(encoded(&slices, 64 << 20)).0, rows);
+    }
+
+    #[test]
+    fn pages_of_few_rows_fill_the_same_groups() {
+        let rows = batch(20_000);
+        let many: Vec<_> = (0..2000)
+            .map(|page| concat_batches(&rows.schema(), [&rows.slice(page * 10, 10)]).unwrap())
+            .collect();
+        let (back, groups, _) = read(encoded(&many, 4 << 20));
+        assert_eq!(back, rows);
+        assert_eq!(groups, read(encoded(&[rows], 4 << 20)).1);
+    }
+
+    #[test]
+    fn a_column_that_outgrew_its_dictionary_gets_none_in_the_next_group() {
+        let texts = |from: u64| {
+            StringArray::from_iter_values((from..from + 40_000).map(|i| format!("{:032}", i * 0x9e37)))
+        };
+        let batches: Vec<_> = (0..4)
+            .map(|group| {
+                RecordBatch::try_from_iter([("t", Arc::new(texts(group * 40_000)) as ArrayRef)]).unwrap()
+            })
+            .collect();
+        let file = SerializedFileReader::new(Bytes::from(encoded(&batches, 4 << 20))).unwrap();
+        let dictionaries: Vec<bool> = file
+            .metadata()
+            .row_groups()
+            .iter()
+            .map(|group| group.column(0).dictionary_page_offset().is_some())
+            .collect();
+        assert!(dictionaries.len() > 1 && dictionaries[0], "{dictionaries:?}");
+        assert!(!dictionaries[1..].contains(&true), "{dictionaries:?}");
+    }
+
+    #[test]
+    fn many_columns_end_the_file_before_its_end_is_too_large() {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..100));
+        let rows =
+            RecordBatch::try_from_iter((0..1000).map(|i| (format!("c{i}"), Arc::clone(&column)))).unwrap();
+        let mut encoder = encoder(&write("zstd"), &rows.schema(), 16 << 20).unwrap();
+        let mut written = 0;
+        while !encoder.is_full() {
+            encoder.write(&rows).unwrap();
+            written += rows.num_rows();
+            assert!(written < 1_000_000);
+        }
+        let mut out = Vec::new();
+        encoder.finish(&mut out).unwrap();
+        let (back, groups, _) = read(out);
+        assert_eq!(back.num_rows(), written);
+        assert!(groups > 1);
     }
 
     #[test]

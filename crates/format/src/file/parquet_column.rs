@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use dil_model::arrow::array::{Array as _, ArrayRef, AsArray as _, ListArray, StructArray};
 use dil_model::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use dil_model::arrow::record_batch::RecordBatch;
 use dil_model::parquet::arrow::ArrowSchemaConverter;
 use dil_model::parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
 use dil_model::parquet::basic::{Encoding, PageType, Type};
@@ -68,19 +67,19 @@ impl Column {
         Ok(Self { path, field, writers, has_dictionary })
     }
 
-    /// This column of a batch.
-    pub(super) fn of(&self, batch: &RecordBatch) -> Result<ArrayRef> {
-        narrow(batch.column(self.path[0]), &self.path[1..])
+    /// The place of its top-level field.
+    pub(super) fn field(&self) -> usize {
+        self.path[0]
     }
 
-    /// Encodes and compresses one row group of this column.
-    pub(super) fn encode(&mut self, arrays: Vec<ArrayRef>, ways: &Ways) -> Result<ArrowColumnChunk> {
+    /// Encodes and compresses one row group of this column; `arrays` are those of its top-level field.
+    pub(super) fn encode(&mut self, arrays: &[ArrayRef], ways: &Ways) -> Result<ArrowColumnChunk> {
         let only = |count: usize| ParquetError::General(format!("{count} columns where one was asked for"));
         let mut made = self.writers.create_column_writers(0)?;
         let count = made.len();
         let (Some(mut writer), true) = (made.pop(), count == 1) else { return Err(only(count)) };
         for array in arrays {
-            for leaf in compute_leaves(&self.field, &array)? {
+            for leaf in compute_leaves(&self.field, &narrow(array, &self.path[1..])?)? {
                 writer.write(&leaf)?;
             }
         }
@@ -106,8 +105,7 @@ fn writers(field: &FieldRef, ways: &Ways, dictionary: bool) -> Result<(ArrowRowG
     let has_dictionary = dictionary && !hopeless;
     let way = if has_dictionary { &ways.with_dictionary } else { &ways.plain };
     // The column is written into a file of many; this one only tells how.
-    let alone =
-        SerializedFileWriter::new(std::io::sink(), converted.root_schema_ptr(), Arc::clone(way))?;
+    let alone = SerializedFileWriter::new(std::io::sink(), converted.root_schema_ptr(), Arc::clone(way))?;
     Ok((ArrowRowGroupWriterFactory::new(&alone, schema), has_dictionary))
 }
 
