@@ -7,6 +7,7 @@ mod cli;
 mod demo;
 mod fencing;
 mod full_disk;
+mod http;
 mod kill_sweep;
 mod lake;
 mod memory;
