@@ -84,7 +84,8 @@ pub enum Retry {
 ///
 /// `message` says what was being done and with what, in lowercase and without a full stop; `hint` says what to do;
 /// `context` says where, outermost last (`page 7`, `unit …`, `stage …`). None of them ever holds a secret: who
-/// builds an error from a URL or a header masks it first.
+/// builds an error from a URL or a header masks it first, and what quotes the bytes of an answer is masked where it leaves its
+/// unit ([`crate::component::Source::report`]).
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Error {
     /// What a caller may match on.

@@ -376,6 +376,11 @@ mod tests {
     }
 
     #[test]
+    fn time_zones_are_known_where_the_system_has_none() {
+        assert!(jiff::tz::TimeZoneDatabase::bundled().get("Europe/Berlin").is_ok());
+    }
+
+    #[test]
     fn an_undefined_variable_leaves_the_text_out() {
         check("{{ cursor }}", Escape::None, None);
         check("after:{{ cursor }}", Escape::None, None);

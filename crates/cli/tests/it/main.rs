@@ -9,6 +9,7 @@ mod commit;
 mod demo;
 mod fencing;
 mod full_disk;
+mod http;
 mod kill_sweep;
 mod lake;
 mod memory;

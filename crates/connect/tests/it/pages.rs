@@ -13,7 +13,7 @@ fn styles(size: u64) -> Vec<(&'static str, Value)> {
         |end: Value| json!({ "page": { "param": "page", "size_param": "size", "size": size, "end": end } });
     vec![
         ("cursor", json!({ "cursor": { "body": "meta.cursor", "param": "cursor" } })),
-        ("cursor", json!({ "cursor": { "header": "X-Cursor", "param": "cursor" } })),
+        ("cursor", json!({ "cursor": { "header": "X-Cursor", "param": "cursor", "absent": "end" } })),
         ("next", json!({ "next": { "body": "meta.next" } })),
         ("next", json!({ "next": { "link": "next" } })),
         ("offset", offset(json!("empty"))),

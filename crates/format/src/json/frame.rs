@@ -82,7 +82,9 @@ impl DocumentFramer {
 
     fn feed_rows(&mut self, bytes: &[u8], at: usize, frames: &mut Vec<Frame>) -> Result<Option<usize>> {
         let Some(end) = self.cutter.feed(bytes, at, frames)? else { return Ok(None) };
-        if let Some(targets) = &self.row_targets {
+        if let Some(targets) = &self.row_targets
+            && !self.state.walk.top_is_array
+        {
             let mut state = WalkState::default();
             Walk::new(targets, &mut state).feed(self.cutter.held(), 0)?;
             self.state.row_facts = Some(state);

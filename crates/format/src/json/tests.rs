@@ -165,6 +165,42 @@ fn finds_rows_and_facts_around_them() {
 }
 
 #[test]
+fn tells_what_is_there_instead_of_a_wanted_path() {
+    let page =
+        br#"{"meta":{"next":"x","total":7},"none":null,"empty":{},"paging":{"next":{}},"n":1,"rows":[{"id":1}]}"#;
+    let read = read(json!({ "rows_at": "rows" }));
+    let wanted =
+        ["meta.nxt", "meat.next", "n.next", "none.next", "empty.next", "paging.next.after", "paging.prev"];
+    let top = "the document has meta, none, empty, paging, n, rows";
+    let absent = [
+        ("meta.nxt", "`meta` has next, total"),
+        ("meat.next", top),
+        ("n.next", top),
+        ("paging.prev", "`paging` has next"),
+    ];
+    let nothing = ["none.next", "empty.next", "paging.next.after"];
+    for chunk in [1, 7, 1000] {
+        let (_, facts) = frame(&read, &wanted, page, chunk).unwrap();
+        let expect = absent.map(|(path, there)| (path.to_owned(), there.to_owned()));
+        assert_eq!(facts.absent, expect.into(), "chunks of {chunk}");
+        assert_eq!(facts.fields, nothing.map(|path| (path.to_owned(), Value::Null)).into());
+    }
+}
+
+#[test]
+fn tells_what_is_there_instead_where_the_document_is_the_rows() {
+    let read = read(json!({}));
+    for (page, there) in [
+        (&br#"[{"next":"x"},{"next":"y"}]"#[..], "the document is an array"),
+        (br#"{"id":1,"nxt":"x"}"#, "the document has id, nxt"),
+    ] {
+        let (_, facts) = frame(&read, &["next"], page, 3).unwrap();
+        assert_eq!(facts.absent["next"], there);
+        assert!(facts.fields.is_empty());
+    }
+}
+
+#[test]
 fn counts_pages_and_rows_across_frames() {
     let mut framer =
         crate::framer(&read(json!({})), &[], FrameLimits { frame_bytes: 30, row_bytes_max: 100 }).unwrap();

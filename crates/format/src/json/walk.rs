@@ -117,7 +117,7 @@ pub(crate) struct WalkState {
     /// could have been.
     names: BTreeMap<usize, Vec<String>>,
     /// Whether the document is an array.
-    top_is_array: bool,
+    pub(crate) top_is_array: bool,
     /// What was found where the rows should be.
     pub(crate) rows: RowsFound,
 }

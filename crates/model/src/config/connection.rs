@@ -42,7 +42,8 @@ pub struct HttpConnection {
     #[schemars(example = serde_json::json!({ "connect": "5s" }))]
     pub timeout: Timeout,
 
-    /// How often a request that may succeed later is sent again. Obeys `Retry-After`.
+    /// How often a request that may succeed later is sent again. Obeys `Retry-After`, and after 429 and 403 the headers of a
+    /// quota that is used up (`RateLimit-Remaining: 0` with `RateLimit-Reset`, also with `X-` before).
     #[serde(default)]
     #[schemars(example = serde_json::json!({ "attempts": 8, "within": "30m" }))]
     pub retry: RequestRetry,
