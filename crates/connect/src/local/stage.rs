@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use dil_model::boundary::durable;
+use dil_model::fingerprint::hex;
 use dil_model::{Error, Result};
 use sha2::{Digest, Sha256};
 
@@ -58,6 +59,6 @@ impl StagedWriter {
         durable("stage.sync", || self.file.sync_all())
             .map_err(|cause| Error::storage("syncing the staged file", &self.path, &cause))?;
         let digest = self.hash.finalize();
-        Ok((self.bytes, digest.iter().map(|byte| format!("{byte:02x}")).collect()))
+        Ok((self.bytes, hex(&digest)))
     }
 }

@@ -69,16 +69,12 @@ enum Codec {
 
 impl Codec {
     fn new(write: &FilesWrite) -> Result<Self> {
-        Ok(match write.compression {
-            Some(Compression::None) => Self::Null,
-            None | Some(Compression::Deflate) => {
-                Self::Deflate(flate2::Compress::new(flate2::Compression::fast(), false))
-            }
-            Some(Compression::Snappy) => Self::Snappy(Box::new(snap::raw::Encoder::new())),
-            Some(Compression::Zstd) => {
-                Self::Zstd(zstd::bulk::Compressor::new(1).map_err(|cause| failed(&cause))?)
-            }
-            Some(other @ (Compression::Gzip | Compression::Lz4)) => return Err(impossible(write, other)),
+        Ok(match write.compressed() {
+            Compression::None => Self::Null,
+            Compression::Deflate => Self::Deflate(flate2::Compress::new(flate2::Compression::fast(), false)),
+            Compression::Snappy => Self::Snappy(Box::new(snap::raw::Encoder::new())),
+            Compression::Zstd => Self::Zstd(zstd::bulk::Compressor::new(1).map_err(|cause| failed(&cause))?),
+            other @ (Compression::Gzip | Compression::Lz4) => return Err(impossible(write, other)),
         })
     }
 

@@ -48,13 +48,13 @@ pub(crate) fn encoder(write: &FilesWrite, schema: &SchemaRef, memory: usize) -> 
 }
 
 fn properties(write: &FilesWrite, schema: &SchemaRef) -> Result<WriterProperties> {
-    let codec = match write.compression {
-        None | Some(Compression::Zstd) => Codec::ZSTD(ZstdLevel::try_new(1).map_err(|cause| failed(&cause))?),
-        Some(Compression::None) => Codec::UNCOMPRESSED,
-        Some(Compression::Snappy) => Codec::SNAPPY,
-        Some(Compression::Lz4) => Codec::LZ4_RAW,
-        Some(Compression::Gzip) => Codec::GZIP(GzipLevel::default()),
-        Some(other @ Compression::Deflate) => return Err(impossible(write, other)),
+    let codec = match write.compressed() {
+        Compression::Zstd => Codec::ZSTD(ZstdLevel::try_new(1).map_err(|cause| failed(&cause))?),
+        Compression::None => Codec::UNCOMPRESSED,
+        Compression::Snappy => Codec::SNAPPY,
+        Compression::Lz4 => Codec::LZ4_RAW,
+        Compression::Gzip => Codec::GZIP(GzipLevel::default()),
+        other @ Compression::Deflate => return Err(impossible(write, other)),
     };
     let builder = WriterProperties::builder()
         .set_created_by(concat!("dil ", env!("CARGO_PKG_VERSION")).to_owned())
