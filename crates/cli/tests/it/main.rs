@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod cli;
+mod columns;
 mod demo;
 mod fencing;
 mod full_disk;

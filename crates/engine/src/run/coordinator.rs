@@ -15,6 +15,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::declared::check_declared;
 use super::memory::Slots;
 use super::rows_folder;
 use super::stage::{empty_summary, needed_columns, run_stage};
@@ -153,6 +154,10 @@ fn begin(
 ) -> Result<(RunRecord, bool, u64)> {
     let name = &flow.flow.flow;
     let recovered = commit::recover(ledger, lease, name)?;
+    for (stage_name, stage) in &flow.flow.stages {
+        check_declared(ledger, name, stage_name, stage)
+            .map_err(|error| error.at(format!("stage {stage_name}")))?;
+    }
     commit::clear_staging(ledger, name)?;
     let fingerprint = flow.fingerprint().to_owned();
     let unfinished = ledger.unfinished_run(name)?;

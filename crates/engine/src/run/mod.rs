@@ -1,6 +1,7 @@
 //! Running: the coordinator with its stages, and the pipeline inside one unit.
 
 mod coordinator;
+mod declared;
 pub(crate) mod memory;
 pub(crate) mod pipeline;
 mod roll;
@@ -10,8 +11,11 @@ mod stage;
 mod stage_port;
 pub(crate) mod unit;
 mod unit_attempts;
+mod unseen;
 
 pub use coordinator::run;
 pub(crate) use coordinator::upstream;
+pub(crate) use declared::check_declared;
 pub(crate) use rows::{each_rows, row_values, rows_folder};
 pub(crate) use stage::needed_columns;
+pub(crate) use unseen::unseen;

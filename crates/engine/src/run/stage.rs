@@ -16,7 +16,7 @@ use futures::StreamExt as _;
 use super::coordinator::RunContext;
 use super::stage_port::{Schemas, StagePort};
 use super::unit_attempts::{Tried, fingerprint, try_unit};
-use super::{each_rows, rows_folder};
+use super::{each_rows, rows_folder, unseen};
 use crate::commit;
 use crate::event::{Event, Outcome, StageSummary};
 use crate::ledger::{Publication, PublishedUnit, Recorded, Swap};
@@ -40,13 +40,13 @@ pub(crate) struct StageContext<'a> {
 /// Where a stage's outputs are and where they are staged; absolute paths.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Folders {
-    pub(crate) write: Option<Place>,
-    pub(crate) rows: Option<Place>,
+    pub(crate) write: Option<OutputFolder>,
+    pub(crate) rows: Option<OutputFolder>,
 }
 
 /// One output's folder, and the staging folder of this ledger and flow for it.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct OutputFolder {
     pub(crate) output: String,
     pub(crate) staging: String,
 }
@@ -90,6 +90,9 @@ pub(crate) async fn run_stage(
     let waiting = run_units(&context, planned.units, &mut summary).await?;
     if context.stage.publish == Publish::AllUnits && summary.units_failed == 0 && summary.units_left == 0 {
         publish_all(&context, waiting, &mut summary).await?;
+    }
+    if summary.units_done > 0 {
+        unseen::warn(&context.port, stage);
     }
     summary.outcome = match (summary.units_failed, run.halt.is_requested() && summary.units_left > 0) {
         (0, false) => Outcome::Succeeded,
@@ -224,13 +227,13 @@ fn folders(run: &RunContext, stage: &Stage, keeps_rows: bool) -> Result<Folders>
             let beside =
                 if files.mode == WriteMode::Replace { output.parent().map(PathBuf::from) } else { None };
             let staging = below(beside.unwrap_or_else(|| output.clone()));
-            Some(Place { output: text(output), staging: text(staging) })
+            Some(OutputFolder { output: text(output), staging: text(staging) })
         }
         None => None,
     };
     let rows = keeps_rows.then(|| {
         let output = rows_folder(&run.state_dir, &run.run);
-        Place { staging: text(below(run.state_dir.join("rows"))), output: text(output) }
+        OutputFolder { staging: text(below(run.state_dir.join("rows"))), output: text(output) }
     });
     Ok(Folders { write, rows })
 }

@@ -8,6 +8,7 @@ use dil_model::schema::{Joining, StoredSchema, join};
 use dil_model::unit::{AttemptId, Counts, Position};
 use dil_model::{Error, ErrorKind, Result};
 
+use super::declared::complete;
 use super::unit::Port;
 use crate::event::{Event, EventSink};
 use crate::ledger::{LeaseGuard, Ledger};
@@ -48,6 +49,16 @@ impl StagePort {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).remove(&id.unit);
     }
 
+    fn output_changed(&self, error: &Error) -> Error {
+        let message = format!("{}, counting the files that are published already", error.message);
+        let hint = format!(
+            "keep the column's type with `convert: cast`; or forget the stage with `dil state reset {} {}`, \
+             so that the next run reads all of it again and exchanges its files",
+            self.flow, self.stage
+        );
+        Error::new(ErrorKind::Type, "schema/output-changed", message).hint(hint)
+    }
+
     /// The signature of the unit that this attempt is about, if the attempt is current.
     fn signature(&self, id: AttemptId) -> Result<String> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,12 +81,14 @@ impl Port for StagePort {
     async fn schema(&self, id: AttemptId, read: StoredSchema, written: StoredSchema) -> Result<StoredSchema> {
         self.signature(id)?;
         let mut schemas = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
-        let joined = joined(schemas.read.as_ref(), &read)?;
+        let agreed =
+            joined(schemas.read.as_ref(), &read).map_err(|error| complete(error, &self.flow, &self.stage))?;
         // What is written must stay readable together with what was published before, also when `convert` was changed.
-        let joined_written = joined_output(schemas.written.as_ref(), &written)?;
-        schemas.read = Some(joined.clone());
-        schemas.written = Some(joined_written);
-        Ok(joined)
+        let agreed_written =
+            joined(schemas.written.as_ref(), &written).map_err(|error| self.output_changed(&error))?;
+        schemas.read = Some(agreed.clone());
+        schemas.written = Some(agreed_written);
+        Ok(agreed)
     }
 
     async fn checkpoint(&self, id: AttemptId, position: Position) -> Result<()> {
@@ -100,13 +113,4 @@ fn joined(known: Option<&StoredSchema>, new: &StoredSchema) -> Result<StoredSche
     let Some(known) = known else { return Ok(new.clone()) };
     let joined = join(known.to_arrow()?.as_ref(), new.to_arrow()?.as_ref(), Joining::Agreed)?;
     Ok(StoredSchema::from_arrow(&joined))
-}
-
-fn joined_output(known: Option<&StoredSchema>, new: &StoredSchema) -> Result<StoredSchema> {
-    joined(known, new).map_err(|error| {
-        let message = format!("{}, counting the files that are published already", error.message);
-        Error::new(ErrorKind::Type, "schema/output-changed", message).hint(
-            "keep the column's type with `convert: cast`, or write to a new folder and forget the old state with `dil state reset`",
-        )
-    })
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dil_model::config::{Compression, FileFormat, FilesWrite, Stage, Write, WriteMode};
+use dil_model::fingerprint;
 use dil_model::manifest::{Output, StagedFile};
 use dil_model::setting::ByteSize;
 use dil_model::unit::{AttemptId, Counts, OutputSpec, Position, UnitSpec};
 use dil_model::{Error, ErrorKind, Result, Retry};
 use dil_plan::PlannedUnit;
-use sha2::{Digest as _, Sha256};
 
 use super::stage::StageContext;
 use super::unit::Port;
@@ -102,9 +102,7 @@ fn work(context: &StageContext<'_>, unit: &PlannedUnit) -> String {
 
 /// A text that names a stage's settings, so that leftovers of other settings are not used.
 pub(crate) fn fingerprint(stage: &Stage, connection: Option<&dil_model::config::Connection>) -> String {
-    let text = serde_json::to_string(&(stage, connection)).unwrap_or_default();
-    let digest = Sha256::digest(text.as_bytes());
-    hex(&digest[..8])
+    fingerprint::fingerprint(&(stage, connection))
 }
 
 fn all_there(files: &[StagedFile]) -> bool {
@@ -174,8 +172,7 @@ fn rows_format(path: &str) -> FilesWrite {
 
 /// A unit's short name, for files: its interval's first day, if it has one, and a hash of its full name.
 fn unit_name(flow: &str, stage: &str, unit: &PlannedUnit) -> String {
-    let digest = Sha256::digest(format!("{flow}\n{stage}\n{}", unit.signature).as_bytes());
-    let hash = hex(&digest[..6]);
+    let hash = fingerprint::digest(format!("{flow}\n{stage}\n{}", unit.signature).as_bytes(), 12);
     match unit.nominal {
         Some(interval) => {
             let day: String = interval.low.to_string().chars().take(10).filter(|c| *c != '-').collect();
@@ -183,8 +180,4 @@ fn unit_name(flow: &str, stage: &str, unit: &PlannedUnit) -> String {
         }
         None => hash,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
