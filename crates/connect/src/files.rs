@@ -46,8 +46,8 @@ pub fn source(spec: FilesSourceSpec) -> Result<Box<dyn Source>> {
     let pattern = template.render(&spec.variables, Escape::FileName, &spec.secrets)?.ok_or_else(|| {
         wrong(format!("`path: {}` uses a variable that is not defined here", spec.read.path))
     })?;
-    let place = match spec.resume {
-        None => Place::default(),
+    let reached = match spec.resume {
+        None => Reached::default(),
         Some(note) => serde_json::from_value(note).map_err(|cause| {
             Error::new(
                 ErrorKind::Paging,
@@ -57,12 +57,12 @@ pub fn source(spec: FilesSourceSpec) -> Result<Box<dyn Source>> {
             .hint("the unit is read again from its start")
         })?,
     };
-    Ok(Box::new(FilesSource { read: spec.read, pattern, place, left: None }))
+    Ok(Box::new(FilesSource { read: spec.read, pattern, reached, left: None }))
 }
 
 /// How far the reading got.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Place {
+struct Reached {
     /// Files read.
     files: u64,
     /// The path of the last one; those behind it in the order of names are still to come.
@@ -72,7 +72,7 @@ struct Place {
 struct FilesSource {
     read: FilesRead,
     pattern: String,
-    place: Place,
+    reached: Reached,
     /// The paths still to come, the next one last; none before the folder was looked at.
     left: Option<Vec<String>>,
 }
@@ -89,14 +89,14 @@ impl Source for FilesSource {
         }
         let Some(path) = self.left.as_ref().and_then(|left| left.last()) else { return Ok(None) };
         let body = body(PathBuf::from(path), self.read.chunk.as_usize().max(1)).await?;
-        Ok(Some(OpenPage { number: self.place.files + 1, label: path.clone(), body }))
+        Ok(Some(OpenPage { number: self.reached.files + 1, label: path.clone(), body }))
     }
 
     async fn advance(&mut self, _facts: &PageFacts) -> Result<()> {
         let Some(path) = self.left.as_mut().and_then(Vec::pop) else {
             return Err(Error::new(ErrorKind::Internal, "internal/advance", "advanced without an open file"));
         };
-        self.place = Place { files: self.place.files + 1, last: Some(path) };
+        self.reached = Reached { files: self.reached.files + 1, last: Some(path) };
         Ok(())
     }
 
@@ -106,7 +106,7 @@ impl Source for FilesSource {
     }
 
     fn position(&self) -> serde_json::Value {
-        serde_json::to_value(&self.place).unwrap_or_default()
+        serde_json::to_value(&self.reached).unwrap_or_default()
     }
 
     fn requests(&self) -> Requests {
@@ -122,7 +122,7 @@ impl FilesSource {
             return Err(Error::new(ErrorKind::Content, "files/no-match", format!("no file matches {}", self.pattern))
                 .hint("check the path, which starts at the current folder unless it starts with /; if there may be none, set `no_match: empty`"));
         }
-        if let Some(last) = &self.place.last {
+        if let Some(last) = &self.reached.last {
             paths.retain(|path| path > last);
         }
         paths.sort_unstable_by(|a, b| b.cmp(a));

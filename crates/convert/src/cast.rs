@@ -21,7 +21,6 @@ use dil_model::setting::ColumnType;
 use dil_model::{Error, ErrorKind, Result};
 use indexmap::IndexMap;
 
-use crate::resolve::no_column;
 use crate::time::{MICROS_PER_DAY, days, iso_date, iso_instant, iso_local, micros};
 
 /// Longest part of a value that a message shows, in characters.
@@ -42,15 +41,19 @@ impl Casts {
     /// The fields that come out.
     ///
     /// # Errors
-    /// `Config` if a column is not there or its type can never become the other.
+    /// `Config` if a column's type can never become the other.
     pub(crate) fn fields(&mut self, input: &Fields) -> Result<Fields> {
         let mut output: Vec<FieldRef> = input.iter().cloned().collect();
         self.places.clear();
         for (name, wanted) in &self.settings {
-            let (place, field) = input.find(name).ok_or_else(|| no_column("cast", name, input))?;
+            let place = input.find(name).map_or(output.len(), |(place, _)| place);
+            if place == output.len() {
+                output.push(Arc::new(Field::new(name, DataType::Null, true)));
+            }
+            let field = &output[place];
             // An empty column finds out whether the types go together, by the very code that will convert full ones.
             let empty = new_null_array(field.data_type(), 0);
-            let made = cast(&empty, wanted).map_err(|failure| failure.tell(name, None, &empty))?;
+            let made = cast(&empty, wanted).map_err(|failure| failure.tell(name, None, &empty, None))?;
             output[place] =
                 Arc::new(Field::clone(field).with_data_type(made.data_type().clone()).with_nullable(true));
             self.places.push(place);
@@ -62,15 +65,33 @@ impl Casts {
     ///
     /// # Errors
     /// `Type` for a value that does not fit.
-    pub(crate) fn columns(&self, input: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+    pub(crate) fn columns(&self, input: &[ArrayRef], rows: Rows) -> Result<Vec<ArrayRef>> {
         let mut output = input.to_vec();
         for ((name, wanted), place) in self.settings.iter().zip(&self.places) {
+            if *place == output.len() {
+                output.push(new_null_array(&DataType::Null, rows.count));
+            }
             if let Some(column) = output.get_mut(*place) {
-                *column = cast(column, wanted).map_err(|failure| failure.tell(name, None, column))?;
+                *column = cast(column, wanted)
+                    .map_err(|failure| failure.tell(name, None, column, Some(rows.first)))?;
             }
         }
         Ok(output)
     }
+
+    /// The columns that it names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.settings.keys().map(String::as_str)
+    }
+}
+
+/// The rows of one batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows {
+    /// The number of the first one inside its page.
+    pub(crate) first: u64,
+    /// How many they are.
+    pub(crate) count: usize,
 }
 
 /// Why a column did not become another type.
@@ -108,8 +129,15 @@ impl Failure {
         }
     }
 
-    /// The error for people: `column` is what comes out, `path` what it is made of, `source` its values.
-    pub(crate) fn tell(self, column: &str, path: Option<&str>, source: &ArrayRef) -> Error {
+    /// The error for people: `column` is what comes out, `path` what it is made of, `source` its values, the first of which is
+    /// in row `first_row` if they are of rows.
+    pub(crate) fn tell(
+        self,
+        column: &str,
+        path: Option<&str>,
+        source: &ArrayRef,
+        first_row: Option<u64>,
+    ) -> Error {
         let made_of =
             path.filter(|path| *path != column).map(|path| format!(" (from `{path}`)")).unwrap_or_default();
         match self {
@@ -119,11 +147,13 @@ impl Failure {
             }
             Self::Misfit { row, wanted } => {
                 let value = shorten(&show(source, row));
-                let message = format!(
-                    "column `{column}`{made_of}: `{value}` does not fit {wanted}, row {} of its batch",
-                    row + 1
-                );
-                Error::new(ErrorKind::Type, "convert/cast", message).hint(hint(&wanted, source.data_type()))
+                let message = format!("column `{column}`{made_of}: `{value}` does not fit {wanted}");
+                let error = Error::new(ErrorKind::Type, "convert/cast", message)
+                    .hint(hint(&wanted, source.data_type()));
+                match first_row {
+                    Some(first) => error.at(format!("row {}", first + row as u64)),
+                    None => error,
+                }
             }
         }
     }

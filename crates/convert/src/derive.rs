@@ -17,8 +17,8 @@ use indexmap::IndexMap;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::cast::{Failure, cast};
-use crate::resolve::{Found, no_column, resolve};
+use crate::cast::{Failure, Rows, cast};
+use crate::resolve::{Found, resolve};
 use crate::time::{self, Reading, zone};
 
 /// The columns that one step adds. All of them see the rows as they were before the step.
@@ -61,7 +61,7 @@ impl Derivation {
     /// The fields that come out: those of `input`, with the derived ones in the place of their namesakes or at the end.
     ///
     /// # Errors
-    /// `Config` if a source column is not there or cannot become the type.
+    /// `Config` if a source column cannot become the type.
     pub(crate) fn fields(&mut self, input: &Fields) -> Result<Fields> {
         let mut output: Vec<FieldRef> = input.iter().cloned().collect();
         for column in &mut self.columns {
@@ -85,16 +85,16 @@ impl Derivation {
     ///
     /// # Errors
     /// `Type` for a value that does not fit.
-    pub(crate) fn columns(&self, input: &[ArrayRef], rows: usize) -> Result<Vec<ArrayRef>> {
+    pub(crate) fn columns(&self, input: &[ArrayRef], rows: Rows) -> Result<Vec<ArrayRef>> {
         let mut output = input.to_vec();
         for column in &self.columns {
             let made = match &column.origin {
-                Origin::Value(value) => repeat(value, rows)?,
+                Origin::Value(value) => repeat(value, rows.count)?,
                 Origin::From { path, found } => {
-                    let source = pick(input, found, rows)?;
-                    column
-                        .convert(&source)
-                        .map_err(|failure| failure.tell(&column.name, Some(path), &source))?
+                    let source = pick(input, found, rows.count)?;
+                    column.convert(&source).map_err(|failure| {
+                        failure.tell(&column.name, Some(path), &source, Some(rows.first))
+                    })?
                 }
             };
             match output.get_mut(column.place) {
@@ -103,6 +103,14 @@ impl Derivation {
             }
         }
         Ok(output)
+    }
+
+    /// The columns and members that it names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().filter_map(|column| match &column.origin {
+            Origin::Value(_) => None,
+            Origin::From { path, .. } => Some(path.as_str()),
+        })
     }
 }
 
@@ -131,7 +139,7 @@ impl Column {
             })?;
             let plain = column.reading.is_none() && column.data_type.is_none();
             let value = if plain { text_of(value) } else { array_of(value) };
-            let made = column.convert(&value).map_err(|failure| failure.tell(name, None, &value))?;
+            let made = column.convert(&value).map_err(|failure| failure.tell(name, None, &value, None))?;
             column.origin = Origin::Value(made);
         }
         Ok(column)
@@ -142,8 +150,7 @@ impl Column {
         let (path, source) = match &mut self.origin {
             Origin::Value(value) => return Ok(value.data_type().clone()),
             Origin::From { path, found } => {
-                *found = resolve(input, path)
-                    .ok_or_else(|| no_column(&format!("derive `{}`", self.name), path, input))?;
+                *found = resolve(input, path).unwrap_or(Found::Untyped);
                 let source = type_at(input, found);
                 (path.clone(), source)
             }
@@ -152,7 +159,7 @@ impl Column {
         let empty = new_null_array(&source, 0);
         self.convert(&empty)
             .map(|made| made.data_type().clone())
-            .map_err(|failure| failure.tell(&self.name, Some(&path), &empty))
+            .map_err(|failure| failure.tell(&self.name, Some(&path), &empty, None))
     }
 
     fn convert(&self, source: &ArrayRef) -> Result<ArrayRef, Failure> {

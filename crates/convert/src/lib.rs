@@ -1,10 +1,11 @@
 //! Maps rows to rows: derive, project, cast.
 //!
 //! Pure: the same batches, settings and variables give the same batches. A value that does not fit its new type is an
-//! error that names column, row and value; nothing becomes null on the way.
+//! error that names column, row and value; nothing becomes null on the way. A column that the rows do not have counts as
+//! null in all of them, so that no unit fails because another one came later.
 //!
-//! - [`check`] says what is wrong with the steps of a stage before anything runs;
-//! - [`chain`] makes the [`Converter`](dil_model::component::Converter) of one work unit.
+//! - [`chain`] makes the [`Converter`](dil_model::component::Converter) of one work unit;
+//! - [`sketch`] makes one that belongs to no unit: it tells columns and types, and which columns are not there.
 
 mod cast;
 mod chain;
@@ -13,4 +14,4 @@ mod project;
 mod resolve;
 mod time;
 
-pub use chain::{Chain, chain};
+pub use chain::{Chain, chain, sketch};

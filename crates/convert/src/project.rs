@@ -1,17 +1,18 @@
 //! Chooses, orders and renames columns.
 
-use dil_model::arrow::array::ArrayRef;
-use dil_model::arrow::datatypes::{Field, FieldRef, Fields};
+use std::sync::Arc;
+
+use dil_model::arrow::array::{ArrayRef, new_null_array};
+use dil_model::arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use dil_model::config::Project;
 use dil_model::{Error, ErrorKind, Result};
-
-use crate::resolve::no_column;
 
 /// A projection, and once the columns are known, which of them it takes.
 #[derive(Debug)]
 pub(crate) struct Projection {
     settings: Project,
-    taken: Vec<usize>,
+    /// What comes out, by its place among the columns that come in; `None` for one that the rows do not have.
+    taken: Vec<Option<usize>>,
 }
 
 impl Projection {
@@ -22,31 +23,47 @@ impl Projection {
     /// The fields that come out.
     ///
     /// # Errors
-    /// `Config` if a column to keep or to rename is not there, or if two would have one name.
+    /// `Config` if two would have one name.
     pub(crate) fn fields(&mut self, input: &Fields) -> Result<Fields> {
         let Project { keep, drop, rename } = &self.settings;
-        self.taken = if keep.is_empty() {
-            (0..input.len()).filter(|at| !drop.contains(input[*at].name())).collect()
-        } else {
-            let find = |name: &String| {
-                input.find(name).map(|(at, _)| at).ok_or_else(|| no_column("keep", name, input))
-            };
-            keep.iter().map(find).collect::<Result<_>>()?
+        let (mut chosen, mut taken) = (Vec::new(), Vec::new());
+        let mut take = |name: &str| {
+            let found = input.find(name);
+            taken.push(found.map(|(at, _)| at));
+            chosen.push(found.map_or_else(
+                || Arc::new(Field::new(name, DataType::Null, true)),
+                |(_, field)| Arc::clone(field),
+            ));
         };
-        let chosen: Fields = self.taken.iter().map(|at| FieldRef::clone(&input[*at])).collect();
-        for old in rename.keys() {
-            if chosen.find(old).is_none() {
-                return Err(no_column("rename", old, &chosen));
-            }
+        keep.iter().for_each(|name| take(name));
+        if keep.is_empty() {
+            input
+                .iter()
+                .map(|field| field.name())
+                .filter(|name| !drop.contains(name))
+                .for_each(|name| take(name));
+            rename.keys().filter(|name| input.find(name).is_none()).for_each(|name| take(name));
         }
+        self.taken = taken;
         let named: Fields = chosen.iter().map(|field| renamed(field, rename.get(field.name()))).collect();
         unique(&named)?;
         Ok(named)
     }
 
     /// The columns that come out.
-    pub(crate) fn columns(&self, input: &[ArrayRef]) -> Vec<ArrayRef> {
-        self.taken.iter().filter_map(|at| input.get(*at)).cloned().collect()
+    pub(crate) fn columns(&self, input: &[ArrayRef], rows: usize) -> Vec<ArrayRef> {
+        let column = |at: &Option<usize>| at.and_then(|at| input.get(at)).cloned();
+        self.taken
+            .iter()
+            .map(|at| column(at).unwrap_or_else(|| new_null_array(&DataType::Null, rows)))
+            .collect()
+    }
+
+    /// The columns that it names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let Project { keep, rename, .. } = &self.settings;
+        let renamed = rename.keys().filter(|name| !keep.contains(name));
+        keep.iter().chain(renamed).map(String::as_str)
     }
 }
 

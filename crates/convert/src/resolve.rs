@@ -1,17 +1,13 @@
-//! Finding columns by name, and what is said if there is none.
+//! Finding columns by name.
 
 use dil_model::arrow::datatypes::{DataType, Fields};
-use dil_model::{Error, ErrorKind};
-
-/// The names in an error are for choosing from; more than this helps nobody.
-const NAMES_MAX: usize = 40;
 
 /// Where a column or a member of one is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Its index among the columns, then among the members of each struct.
     At(Vec<usize>),
-    /// Below something of which only nulls were seen so far.
+    /// Nowhere so far, or below something of which only nulls were seen.
     Untyped,
 }
 
@@ -31,21 +27,6 @@ pub(crate) fn resolve(fields: &Fields, path: &str) -> Option<Found> {
             _ => None,
         }
     })
-}
-
-/// The error for a column that the rows do not have.
-pub(crate) fn no_column(doing: &str, name: &str, fields: &Fields) -> Error {
-    let mut names: Vec<&str> = fields.iter().take(NAMES_MAX).map(|field| field.name().as_str()).collect();
-    if fields.len() > NAMES_MAX {
-        names.push("…");
-    }
-    let hint = if names.is_empty() {
-        "the rows have no columns".to_owned()
-    } else {
-        format!("the rows have {}", names.join(", "))
-    };
-    Error::new(ErrorKind::Config, "convert/no-column", format!("{doing}: there is no column `{name}`"))
-        .hint(hint)
 }
 
 #[cfg(test)]
@@ -77,16 +58,5 @@ mod tests {
         for path in ["x", "a.c", "c.x", "c.d.e.f", "ca", "c."] {
             check(path, None);
         }
-    }
-
-    #[test]
-    fn names_what_there_is() {
-        let fields: Fields = ["id", "amount"]
-            .map(|name| dil_model::arrow::datatypes::Field::new(name, DataType::Int64, true))
-            .into_iter()
-            .collect();
-        let error = no_column("keep", "ammount", &fields);
-        assert_eq!(error.message, "keep: there is no column `ammount`");
-        assert_eq!(error.hint.as_deref(), Some("the rows have id, amount"));
     }
 }

@@ -6,6 +6,7 @@ use dil_model::arrow::array::{Array, ArrayRef, PrimitiveArray, new_null_array};
 use dil_model::arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
 };
+use dil_model::setting::Instant;
 use jiff::civil::{Date, DateTime};
 use jiff::fmt::strtime::{self, BrokenDownTime};
 use jiff::tz::TimeZone;
@@ -148,7 +149,7 @@ fn within(microseconds: i64) -> Option<i64> {
 fn local_or_instant(text: &str, reading: &Reading, zone: &TimeZone) -> Option<i64> {
     match reading {
         Reading::Pattern(pattern) => pattern_instant(pattern, text, zone),
-        _ => iso_instant(text).or_else(|| in_zone(iso_local(text)?, zone)),
+        _ => Instant::parse(text)?.in_zone(zone).map(floor),
     }
 }
 
@@ -163,9 +164,8 @@ fn pattern_instant(pattern: &str, text: &str, zone: &TimeZone) -> Option<i64> {
     in_zone(parsed.to_datetime().ok()?, zone)
 }
 
-/// The clocks' gaps and repetitions are settled as RFC 5545 says: behind the gap, the first of two.
 fn in_zone(local: DateTime, zone: &TimeZone) -> Option<i64> {
-    zone.to_ambiguous_zoned(local).compatible().ok().map(|zoned| floor(zoned.timestamp()))
+    Instant::Local(local).in_zone(zone).map(floor)
 }
 
 fn floor(at: Timestamp) -> i64 {
@@ -176,17 +176,18 @@ fn floor(at: Timestamp) -> i64 {
 
 /// An instant in ISO 8601 with its offset, as microseconds.
 pub(crate) fn iso_instant(text: &str) -> Option<i64> {
-    if text.contains('[') { None } else { text.parse().ok().map(floor) }
+    match Instant::parse(text)? {
+        Instant::Exact(exact) => Some(floor(exact)),
+        Instant::Local(_) => None,
+    }
 }
 
 /// A date, or a date and time, without offset.
 pub(crate) fn iso_local(text: &str) -> Option<DateTime> {
-    if let Some(date) = iso_date(text) {
-        return Some(date.to_datetime(jiff::civil::Time::midnight()));
+    match Instant::parse(text)? {
+        Instant::Exact(_) => None,
+        Instant::Local(local) => Some(local),
     }
-    // jiff would take an offset or a zone here and forget it.
-    let clock = text.get("2024-01-01".len()..)?;
-    if clock.contains(['+', '-', 'Z', 'z', '[']) { None } else { text.parse().ok() }
 }
 
 /// A date as `2024-01-31` and nothing else.

@@ -2,14 +2,16 @@
 
 use dil_flow::Checked;
 use dil_model::Result;
-use dil_model::config::{Connection, FilesWrite, Flow, Paginate, Publish, Stage, Units, Write, WriteMode};
-use dil_model::template::Variables;
+use dil_model::config::{
+    Compression, Connection, FilesWrite, Flow, Paginate, Publish, Stage, Units, Write, WriteMode,
+};
+use dil_model::template;
 use dil_plan::{Decision, History, PlannedUnit, StageInput};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::ledger::Ledger;
-use crate::run::{Origin, changed_division, origin, values_from};
+use crate::run::{Origin, changed_division, check_declared, origin, values_from};
 use crate::settings::Settings;
 
 /// Units that a plan shows one by one.
@@ -20,6 +22,8 @@ const UNITS_SHOWN: usize = 10_000;
 pub struct PlanReport {
     /// The flow's name.
     pub flow: String,
+    /// What it is for.
+    pub description: Option<String>,
     /// Its memory budget.
     pub memory: String,
     /// The most units that run at once.
@@ -33,6 +37,8 @@ pub struct PlanReport {
 pub struct StagePlan {
     /// The stage's name.
     pub stage: String,
+    /// What it is for.
+    pub description: Option<String>,
     /// The units that would run; the first ten thousand. If `values_known` is false, those of one value, which stands
     /// as `?` in them.
     pub units: Vec<PlanUnit>,
@@ -46,6 +52,8 @@ pub struct StagePlan {
     pub first_request: Option<String>,
     /// The bounds that its requests keep.
     pub limits: Vec<String>,
+    /// Where its rows go, and how files are spelt there; absent for a stage that only feeds others.
+    pub files: Option<String>,
     /// What source and destination allow to promise.
     pub guarantee: String,
     /// What could not be known without running.
@@ -80,6 +88,7 @@ pub fn plan(flow: &Checked, settings: &Settings, now: Timestamp) -> Result<PlanR
         .collect::<Result<Vec<_>>>()?;
     Ok(PlanReport {
         flow: flow.flow.flow.clone(),
+        description: flow.flow.description.clone(),
         memory: flow.flow.memory.to_string(),
         parallel: flow.flow.parallel,
         stages,
@@ -93,14 +102,19 @@ fn plan_stage(
     ledger: Option<&Ledger>,
     now: Timestamp,
 ) -> Result<StagePlan> {
+    if let Some(ledger) = ledger {
+        check_declared(ledger, &flow.flow, name, stage)?;
+    }
     let mut plan = StagePlan {
         stage: name.to_owned(),
+        description: stage.description.clone(),
         units: Vec::new(),
         units_total: 0,
         values_known: true,
         skipped: Vec::new(),
         first_request: None,
         limits: limits(flow, stage),
+        files: files(stage),
         guarantee: guarantee(stage),
         note: None,
     };
@@ -195,13 +209,7 @@ fn of_any_value(units: &Units) -> Units {
 fn first_request(flow: &Flow, stage: &Stage, unit: &PlannedUnit) -> Result<Option<String>> {
     let Some(read) = &stage.read.http else { return Ok(None) };
     let Some(Connection::Http(connection)) = flow.connections.get(&read.connection) else { return Ok(None) };
-    let mut variables: Variables =
-        unit.each.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    if let Some(interval) = unit.interval {
-        variables.insert("low".into(), interval.low.to_string().into());
-        variables.insert("high".into(), interval.high.to_string().into());
-    }
-    variables.insert("run".into(), serde_json::json!({ "id": "plan", "full": false }));
+    let variables = template::variables(&unit.each, unit.interval.as_ref(), "plan", false);
     dil_connect::http::first_request(connection, read, &variables).map(Some)
 }
 
@@ -218,6 +226,19 @@ fn limits(flow: &Flow, stage: &Stage) -> Vec<String> {
     limits.push(format!("{} tries a request within {}", connection.retry.attempts, connection.retry.within));
     limits.push(format!("{} tries a unit within {}", stage.retry.attempts, stage.retry.within));
     limits
+}
+
+fn files(stage: &Stage) -> Option<String> {
+    let Write::Files(files) = stage.write.as_ref()?;
+    let compression = match files.compressed() {
+        Compression::None => "uncompressed",
+        other => other.name(),
+    };
+    let mut text = format!("{}, {compression}, to {}", files.format.extension(), files.path);
+    if !files.partition_by.is_empty() {
+        text.push_str(&format!(" by {}", files.partition_by.join(", ")));
+    }
+    Some(text)
 }
 
 fn guarantee(stage: &Stage) -> String {

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use crate::execute::limiter;
 use crate::run::memory::{Shares, Slots};
 use crate::run::unit::{Port, UnitContext, open_source};
-use crate::run::{needed_columns, row_values};
+use crate::run::{needed_columns, row_values, unseen};
 use crate::settings::{Settings, Stop};
 
 /// Rows of a stage before that are looked at to find a value for the previewed unit.
@@ -41,6 +41,10 @@ pub struct Preview {
     pub batches: Vec<RecordBatch>,
     /// Whether there are more.
     pub more: bool,
+    /// What to tell of columns that the stage names and these rows do not have.
+    pub unseen: Option<String>,
+    /// The converted columns of which only nulls were seen.
+    untyped: Vec<String>,
 }
 
 /// Reads the first rows of a stage's first unit. If the unit's value comes from another stage, that one is read first.
@@ -84,7 +88,7 @@ fn upstream_values(flow: &Flow, user: &str, shown: &Preview) -> Vec<EachRow> {
     }
     for row in &mut rows {
         row.retain(|name, _| columns.contains(name));
-        for column in columns.iter().filter(|column| shown.read.field_with_name(column).is_ok()) {
+        for column in columns.iter().filter(|column| shown.untyped.contains(column)) {
             row.entry(column.clone()).or_insert(serde_json::Value::Null);
         }
     }
@@ -118,6 +122,9 @@ async fn first_rows(
     let mut shown =
         tokio::task::block_in_place(|| decode(&spec, &frames, rows)).map_err(|error| source.report(error))?;
     shown.more |= !ended;
+    if !frames.frames.is_empty() {
+        shown.unseen = unseen(stage, &shown.read);
+    }
     Ok(shown)
 }
 
@@ -218,11 +225,16 @@ fn decode(spec: &UnitSpec, first: &FirstFrames, rows: usize) -> Result<Preview> 
         read: Arc::clone(&read),
         batches: Vec::new(),
         more: false,
+        unseen: None,
+        untyped: Vec::new(),
     };
     if frames.is_empty() {
         return Ok(shown);
     }
-    shown.written = typed(chain.schema(&read)?.as_ref());
+    let converted = chain.schema(&read)?;
+    shown.written = typed(&converted);
+    let columns = converted.fields().iter().map(|field| field.name());
+    shown.untyped = columns.filter(|name| shown.written.field_with_name(name).is_err()).cloned().collect();
     decoder.set_schema(&read)?;
     let mut left = rows;
     for frame in frames {
@@ -233,7 +245,9 @@ fn decode(spec: &UnitSpec, first: &FirstFrames, rows: usize) -> Result<Preview> 
         // The schema was inferred from these very frames, so none of them asks for a wider one.
         let decoded = decoder.decode(frame).map_err(|error| first.place(frame, error))?;
         let Decoded::Batch(batch) = decoded else { continue };
-        let batch = chain.convert(batch)?;
+        let batch = chain
+            .convert(batch, frame.first_row)
+            .map_err(|error| first.place(frame, error.at(format!("page {}", frame.page))))?;
         shown.more |= batch.num_rows() > left;
         let taken = batch.slice(0, batch.num_rows().min(left));
         left -= taken.num_rows();

@@ -5,9 +5,10 @@ use std::fmt;
 
 use dil_model::Problem;
 use dil_model::config::Flow;
+use dil_model::fingerprint::fingerprint;
 use serde_json::Value;
 
-use crate::check::{self, Surroundings};
+use crate::check::{self, Outline};
 use crate::place::{Found, Located, Places};
 use crate::tree::Node;
 use crate::{shape, substitute, yaml};
@@ -75,9 +76,8 @@ impl Checked {
         self.flow.stages.keys().map(String::as_str).filter(move |name| self.upstream(name) == Some(stage))
     }
 
-    /// 16 hexadecimal digits that are equal for files which mean the same, however they are laid out: comments, quotes and
-    /// defaults that are spelt out do not change it. It tells an edited flow from an unchanged one; it is no protection
-    /// against someone who wants two flows to look the same.
+    /// The [`fingerprint`] of what the file means, however it is laid out: comments, quotes and defaults that are spelt out
+    /// do not change it.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -113,7 +113,7 @@ pub fn load(source: &Source, settings: &Settings) -> Result<Checked, Vec<Located
             return Err(located(&places, Some(&root), found));
         }
     };
-    let (order, problems) = check::check(&flow, &Surroundings::new(&root));
+    let (order, problems) = check::check(&flow, &Outline::new(&root));
     found.extend(problems.into_iter().map(Found::from));
     if found.is_empty() {
         let fingerprint = fingerprint(&flow);
@@ -169,16 +169,7 @@ fn located(places: &Places, root: Option<&Node>, found: Vec<Found>) -> Vec<Locat
     located
 }
 
-/// FNV-1a over the typed flow as JSON.
-fn fingerprint(flow: &Flow) -> String {
-    let json = serde_json::to_vec(flow).unwrap_or_default();
-    let hash = json.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{hash:016x}")
-}
-
-impl Surroundings {
+impl Outline {
     fn new(root: &Node) -> Self {
         let names = |section: &str| -> Vec<String> {
             let entries = root.get(section).and_then(|entry| entry.node.map()).unwrap_or_default();

@@ -101,8 +101,12 @@ pub trait Converter: Send {
     /// The schema that rows of `input` come out with; called before the first batch and again when `input` changes.
     fn schema(&mut self, input: &SchemaRef) -> Result<SchemaRef>;
 
-    /// Converts one batch of the schema that was last told.
-    fn convert(&mut self, batch: RecordBatch) -> Result<RecordBatch>;
+    /// Converts one batch of the schema that was last told; `first_row` is the number of its first row inside the page, as
+    /// in [`Frame`].
+    ///
+    /// # Errors
+    /// `Type` for a value that does not fit; names column, value and row.
+    fn convert(&mut self, batch: RecordBatch, first_row: u64) -> Result<RecordBatch>;
 }
 
 /// Turns batches of one schema into the bytes of one file.

@@ -8,6 +8,7 @@ pub mod boundary;
 pub mod component;
 pub mod config;
 pub mod error;
+pub mod fingerprint;
 pub mod interval;
 pub mod manifest;
 pub mod problem;

@@ -13,7 +13,8 @@ use minijinja::{Environment, ErrorKind as JinjaKind, UndefinedBehavior};
 use regex::Regex;
 
 use crate::secret::SecretStore;
-use crate::{Error, ErrorKind, Result};
+use crate::unit::{EachRow, UnitSpec};
+use crate::{Error, ErrorKind, Interval, Result};
 
 /// Where a rendered text will stand, and so how substituted values are escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,14 +162,19 @@ impl Template {
 }
 
 /// The variables that a unit's templates see: its *each* fields, `low`, `high` and `run`.
-pub fn unit_variables(spec: &crate::unit::UnitSpec) -> Variables {
-    let mut variables: Variables =
-        spec.each.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    if let Some(interval) = &spec.interval {
+pub fn unit_variables(spec: &UnitSpec) -> Variables {
+    variables(&spec.each, spec.interval.as_ref(), &spec.run, spec.full)
+}
+
+/// The variables of a unit with these fields and this interval in a run; `full` if no unit of the stage was ever recorded
+/// before it.
+pub fn variables(each: &EachRow, interval: Option<&Interval>, run: &str, full: bool) -> Variables {
+    let mut variables: Variables = each.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    if let Some(interval) = interval {
         variables.insert("low".into(), interval.low.to_string().into());
         variables.insert("high".into(), interval.high.to_string().into());
     }
-    variables.insert("run".into(), serde_json::json!({ "id": spec.run, "full": spec.full }));
+    variables.insert("run".into(), serde_json::json!({ "id": run, "full": full }));
     variables
 }
 

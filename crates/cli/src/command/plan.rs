@@ -27,6 +27,9 @@ fn shown(paint: Paint, plan: &PlanReport, units_max: usize) -> String {
     let parallel = counted(u64::from(plan.parallel), "unit");
     let head = format!("flow {}: up to {parallel} at once, {} of memory", plan.flow, plan.memory);
     let mut out = format!("{head}\n");
+    if let Some(description) = &plan.description {
+        out.push_str(&format!("{}\n", harmless(description)));
+    }
     for stage in &plan.stages {
         out.push('\n');
         out.push_str(&stage_shown(paint, stage, units_max));
@@ -50,6 +53,9 @@ fn stage_shown(paint: Paint, plan: &StagePlan, units_max: usize) -> String {
     let mut line = |name: &str, text: &str| {
         out.push_str(&format!("  {} {}\n", paint.dim(&format!("{name:<9}")), harmless(text)));
     };
+    if let Some(description) = &plan.description {
+        line("for", description);
+    }
     if let Some(note) = &plan.note {
         line("note", note);
     }
@@ -58,6 +64,9 @@ fn stage_shown(paint: Paint, plan: &StagePlan, units_max: usize) -> String {
     }
     if !plan.limits.is_empty() {
         line("limits", &plan.limits.join(", "));
+    }
+    if let Some(files) = &plan.files {
+        line("files", files);
     }
     line("promise", &plan.guarantee);
     if plan.units.is_empty() || units_max == 0 {

@@ -26,6 +26,9 @@ pub(super) fn run(
     let reading = dil_engine::preview(&flow, &settings, stage, arguments.rows, Timestamp::now());
     let preview = running::block_on(reading)??;
     terminal.print(&shown(terminal.out, &preview)?)?;
+    if let Some(unseen) = &preview.unseen {
+        terminal.tell(&format!("{}: {}\n", terminal.err.warning("warning"), harmless(unseen)));
+    }
     Ok(Exit::Success)
 }
 

@@ -5,6 +5,7 @@
 mod backlog;
 mod bad_input;
 mod cli;
+mod columns;
 mod commit;
 mod demo;
 mod fencing;

@@ -88,6 +88,48 @@ print(json.dumps(table.select(["id", "empty_first", "late"]).to_pylist()[::3]))
 }
 
 #[test]
+fn the_schema_of_the_newest_file_holds_all_others() {
+    let scene = grown();
+    let script = r#"
+import glob, json, os, sys
+import pyarrow.dataset, pyarrow.parquet
+files = sorted(glob.glob(sys.argv[1] + "/*.parquet"))
+newest = pyarrow.parquet.read_schema(max(files, key=os.path.getmtime))
+rows = pyarrow.dataset.dataset(files, schema=newest).to_table().sort_by("id").to_pylist()
+wanted = ["id", "empty_first", "late", "list", "device"]
+print(json.dumps([{name: row[name] for name in wanted} for row in (rows[0], rows[3], rows[6], rows[12])]))
+"#;
+    let rows = python::json(script, &[&scene.lake().to_string_lossy()]);
+    let device = |os: &str, screen: Value| json!({ "os": os, "screen": screen });
+    assert_eq!(rows[0]["device"], device("linux", Value::Null));
+    assert_eq!(rows[1]["device"], device("linux", json!({ "width": 80, "height": null })));
+    assert_eq!(rows[2]["device"], device("ios", json!({ "width": 80, "height": 24 })));
+    assert_eq!(rows[2]["late"], "new");
+    assert_eq!(rows[3]["list"], json!([{ "a": 2, "b": "x" }]));
+}
+
+#[test]
+fn a_plain_call_reads_every_row_with_the_columns_of_its_first_file() {
+    let scene = grown();
+    // What docs/reading.md warns of: nothing fails, and the columns that came later are not there.
+    let script = r#"
+import glob, json, sys
+import duckdb, pyarrow.dataset, pyarrow.parquet
+files = sorted(glob.glob(sys.argv[1] + "/*.parquet"))
+first = pyarrow.parquet.read_schema(files[0]).names
+relation = duckdb.sql(f"from read_parquet('{sys.argv[1]}/*.parquet')")
+table = pyarrow.dataset.dataset(files).to_table()
+print(json.dumps([
+    [relation.columns == first, len(relation.fetchall())],
+    [table.column_names == first, table.num_rows],
+    "late" in first,
+]))
+"#;
+    let found = python::json(script, &[&scene.lake().to_string_lossy()]);
+    assert_eq!(found, json!([[true, 15], [true, 15], false]));
+}
+
+#[test]
 fn a_column_has_one_type_in_all_files() {
     let scene = grown();
     // Spark merges a dataset's files by name and refuses a leaf that has two types.

@@ -7,9 +7,9 @@ use dil_model::component::PageFacts;
 use dil_model::config::{
     Absent, CursorPaging, EqualPages, NextPaging, NumberPaging, OffsetPaging, Paginate, PagingEnd,
 };
+use dil_model::setting::Pattern;
 use dil_model::template::Variables;
 use dil_model::{Error, ErrorKind, Result};
-use regex::Regex;
 use reqwest::header::{HeaderMap, LINK};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -72,7 +72,7 @@ pub(super) struct Surroundings<'a> {
 /// The state of paging through one unit.
 pub(super) struct Pager {
     rule: Option<Paginate>,
-    end: Option<Regex>,
+    end: Option<Pattern>,
     at: At,
     pages: u64,
     rows: u64,
@@ -92,10 +92,7 @@ impl Pager {
             check_rule(rule)?;
         }
         let end = match &rule {
-            Some(Paginate::Cursor(CursorPaging { end: Some(end), .. })) => Some(
-                Regex::new(&format!("^(?s:{end})$"))
-                    .map_err(|cause| config(format!("`end: {end}`: {cause}")))?,
-            ),
+            Some(Paginate::Cursor(rule)) => rule.end.clone(),
             _ => None,
         };
         let mut note = Note { pages: 0, rows: 0, at: first(rule.as_ref()) };
@@ -270,7 +267,7 @@ impl Pager {
                 ));
             }
         }
-        let ended = self.end.as_ref().is_some_and(|end| end.is_match(&text_of(&cursor)));
+        let ended = self.end.as_ref().is_some_and(|end| end.matches(&text_of(&cursor)));
         Ok(if ended { At::Done } else { At::Cursor(cursor) })
     }
 

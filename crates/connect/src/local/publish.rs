@@ -5,12 +5,11 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use dil_model::boundary::durable;
+use dil_model::fingerprint::hex;
 use dil_model::manifest::StagedFile;
 use dil_model::{Error, ErrorKind, Result};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sha2::{Digest as _, Sha256};
-
-use super::stage::hex;
 
 /// The file inside an exchanged folder that names the publication it came from.
 pub const FOLDER_MARK: &str = ".dil-publication";

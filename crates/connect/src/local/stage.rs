@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use dil_model::boundary::durable;
+use dil_model::fingerprint::hex;
 use dil_model::{Error, Result};
 use sha2::{Digest, Sha256};
 
@@ -110,10 +111,6 @@ impl StagedWriter {
         let digest = self.hash.finalize();
         Ok((self.bytes, hex(&digest)))
     }
-}
-
-pub(super) fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

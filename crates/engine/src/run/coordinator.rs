@@ -15,6 +15,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::declared::check_declared;
 use super::memory::Slots;
 use super::planning::{self, needed_columns};
 use super::rows_folder;
@@ -160,6 +161,10 @@ fn begin(
     for (stage, error) in recovered.taken_back {
         let message = format!("an interrupted publication could not be finished and was taken back: {error}");
         events.event(&Event::Warning { stage, message });
+    }
+    for (stage_name, stage) in &flow.flow.stages {
+        check_declared(ledger, name, stage_name, stage)
+            .map_err(|error| error.at(format!("stage {stage_name}")))?;
     }
     commit::clear_staging(ledger, lease, name)?;
     let fingerprint = flow.fingerprint().to_owned();

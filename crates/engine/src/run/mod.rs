@@ -1,6 +1,7 @@
 //! Running: the coordinator with its stages, and the pipeline inside one unit.
 
 mod coordinator;
+mod declared;
 pub(crate) mod memory;
 pub(crate) mod pipeline;
 mod planning;
@@ -12,8 +13,11 @@ mod stage;
 mod stage_port;
 pub(crate) mod unit;
 mod unit_attempts;
+mod unseen;
 
 pub use coordinator::run;
 pub(crate) use coordinator::upstream;
+pub(crate) use declared::check_declared;
 pub(crate) use planning::{Origin, changed_division, needed_columns, origin, values_from};
 pub(crate) use rows::{row_values, rows_folder};
+pub(crate) use unseen::unseen;

@@ -7,7 +7,7 @@ use dil_model::arrow::datatypes::SchemaRef;
 use dil_model::arrow::record_batch::RecordBatch;
 use dil_model::component::{Converter as _, Decoded, Decoder, Frame};
 use dil_model::manifest::StagedFile;
-use dil_model::schema::{StoredSchema, typed};
+use dil_model::schema::StoredSchema;
 use dil_model::template::unit_variables;
 use dil_model::unit::{Counts, Position, UnitSpec};
 use dil_model::{Error, ErrorKind, Result};
@@ -183,7 +183,7 @@ impl Decoding {
         for (item, _) in &self.sample {
             if let Item::Frame { frame, label } = item {
                 let schema = self.decoder.infer(frame, inferred.as_ref());
-                inferred = Some(schema.map_err(|error| error.at(&**label))?);
+                inferred = Some(schema.map_err(|error| self.recorded(error).at(&**label))?);
             }
         }
         if let Some(schema) = inferred {
@@ -206,9 +206,10 @@ impl Decoding {
     fn decode(&mut self, frame: &Frame) -> Result<()> {
         let mut widened = 0;
         loop {
-            match self.decoder.decode(frame)? {
+            match self.decoder.decode(frame).map_err(|error| self.recorded(error))? {
                 Decoded::Batch(batch) => {
-                    let batch = self.chain.convert(batch)?;
+                    let converted = self.chain.convert(batch, frame.first_row);
+                    let batch = converted.map_err(|error| error.at(format!("page {}", frame.page)))?;
                     return self.give(Batch::Rows(batch));
                 }
                 // Each round adds at least one column or type; the bound only stops a decoder that does not.
@@ -227,9 +228,17 @@ impl Decoding {
         }
     }
 
+    /// Completes the advice of an error of type: if there is a schema already, declaring a column is not all.
+    fn recorded(&self, error: Error) -> Error {
+        match self.spec.schema {
+            Some(_) => super::declared::complete(error, &self.spec.flow, &self.spec.stage),
+            None => error,
+        }
+    }
+
     /// Asks the coordinator for the stage's schema that holds this one.
     fn agree(&mut self, read: &SchemaRef) -> Result<()> {
-        let written = typed(self.chain.schema(read)?.as_ref());
+        let written = self.chain.schema(read)?;
         let asked = self.port.schema(
             self.spec.id,
             StoredSchema::from_arrow(read),

@@ -22,7 +22,7 @@ pub(crate) fn rows_folder(state_dir: &Path, run: &str) -> PathBuf {
 
 /// The `fields` of every row in files that `stage` kept.
 ///
-/// A field that the stage knows but never saw a value of is null in every row.
+/// A column of the stage's rows of which no value was seen yet is not in the files: it is null in every row.
 ///
 /// # Errors
 /// `State` if a kept file cannot be read.
@@ -33,7 +33,7 @@ pub(crate) fn read_rows(
     files: &[KeptFile],
     fields: &[String],
 ) -> Result<Vec<EachRow>> {
-    let known = ledger.stage_schema(flow, stage, "read")?.unwrap_or_default();
+    let known = ledger.stage_schema(flow, stage, "written")?.unwrap_or_default();
     let mut rows = Vec::new();
     for kept in files {
         read_file(Path::new(&kept.path), fields, &mut rows)?;

@@ -11,7 +11,7 @@ use std::io::BufReader;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dil_model::arrow::array::{Array as _, ArrayRef};
+use dil_model::arrow::array::Array as _;
 use dil_model::arrow::compute::interleave_record_batch;
 use dil_model::arrow::datatypes::DataType;
 use dil_model::arrow::error::ArrowError;
@@ -31,7 +31,8 @@ const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
 /// Rows of one schema on their way into partitions.
 pub(crate) struct Shuffle {
     names: Vec<String>,
-    keys: Vec<usize>,
+    /// The partition columns; `None` for one of which no row has a value so far.
+    keys: Vec<Option<usize>>,
     data: Vec<usize>,
     ids: HashMap<Arc<str>, u32>,
     folders: Vec<Arc<str>>,
@@ -67,15 +68,10 @@ impl Shuffle {
         let schema = sample.schema();
         let mut keys = Vec::with_capacity(partition_by.len());
         for name in partition_by {
-            let (index, field) = schema.column_with_name(name).ok_or_else(|| {
-                let there: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-                Error::new(
-                    ErrorKind::Config,
-                    "write/partition",
-                    format!("`partition_by` names `{name}`, which the rows do not have"),
-                )
-                .hint(format!("the columns are {}", there.join(", ")))
-            })?;
+            let Some((index, field)) = schema.column_with_name(name) else {
+                keys.push(None);
+                continue;
+            };
             if field.data_type().is_nested() || matches!(field.data_type(), DataType::Binary) {
                 let spelt = dil_model::schema::name_of(field.data_type());
                 return Err(Error::new(
@@ -85,9 +81,19 @@ impl Shuffle {
                 )
                 .hint("partition by a text, a number, a date or a truth value"));
             }
-            keys.push(index);
+            keys.push(Some(index));
         }
-        let data = (0..schema.fields().len()).filter(|index| !keys.contains(index)).collect();
+        let data: Vec<usize> =
+            (0..schema.fields().len()).filter(|index| !keys.contains(&Some(*index))).collect();
+        if data.is_empty() {
+            let message = format!(
+                "`partition_by` takes {}, and the rows have no other column with a value, so nothing is left for the files",
+                partition_by.join(", ")
+            );
+            return Err(Error::new(ErrorKind::Config, "write/partition", message).hint(
+                "leave a column out of `partition_by`, or declare the type of another one in `columns` under `read`",
+            ));
+        }
         Ok(Self {
             names: partition_by.to_vec(),
             keys,
@@ -115,20 +121,23 @@ impl Shuffle {
     /// The partition of each row.
     fn partitions(&mut self, batch: &RecordBatch) -> Result<Vec<u32>> {
         let options = FormatOptions::default().with_null("");
-        let columns: Vec<&ArrayRef> = self.keys.iter().map(|index| batch.column(*index)).collect();
-        let formatters = columns
-            .iter()
-            .map(|column| ArrayFormatter::try_new(column.as_ref(), &options).map_err(|cause| failed(&cause)))
-            .collect::<Result<Vec<_>>>()?;
+        let key = |index: &Option<usize>| {
+            let column = index.map(|index| batch.column(index));
+            column.map(|column| Ok((column, ArrayFormatter::try_new(column.as_ref(), &options)?))).transpose()
+        };
+        let keys =
+            self.keys.iter().map(key).collect::<Result<Vec<_>, _>>().map_err(|cause| failed(&cause))?;
         let mut ids = Vec::with_capacity(batch.num_rows());
         let (mut folder, mut text) = (String::new(), String::new());
         for row in 0..batch.num_rows() {
             folder.clear();
-            for ((name, column), formatter) in self.names.iter().zip(&columns).zip(&formatters) {
+            for (name, key) in self.names.iter().zip(&keys) {
                 escape(name, &mut folder);
                 folder.push('=');
                 text.clear();
-                if column.is_valid(row) {
+                if let Some((column, formatter)) = key
+                    && column.is_valid(row)
+                {
                     write!(text, "{}", formatter.value(row))
                         .map_err(|_| failed(&ArrowError::CastError(name.clone())))?;
                 }
@@ -382,5 +391,30 @@ mod tests {
     #[test]
     fn sorts_through_spill_files_when_it_does_not() {
         check(100 << 10, true);
+    }
+
+    fn folders(partition_by: &[&str], sample: &RecordBatch) -> Result<Vec<String>> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let names: Vec<String> = partition_by.iter().map(ToString::to_string).collect();
+        let mut shuffle = Shuffle::new(&names, sample, folder.path().to_owned(), 1 << 20)?;
+        shuffle.push(sample)?;
+        let mut folders = Vec::new();
+        shuffle.drain(|at, _| {
+            folders.push(at.to_string());
+            Ok(())
+        })?;
+        Ok(folders)
+    }
+
+    #[test]
+    fn a_column_without_values_is_the_partition_of_null() {
+        let found = folders(&["late", "k"], &rows(0, 1, 200)).expect("partitions");
+        assert_eq!(found, [format!("late={NULL_FOLDER}/k=p%2F0/")]);
+    }
+
+    #[test]
+    fn files_without_columns_are_refused() {
+        let error = folders(&["k", "id", "late"], &rows(0, 1, 200)).expect_err("nothing is left");
+        assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Config, "write/partition"));
     }
 }

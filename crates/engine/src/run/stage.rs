@@ -17,6 +17,7 @@ use super::publishing::{publish, publish_all, refuse_unknown_files, written};
 use super::rows_folder;
 use super::stage_port::{SchemaBook, StagePort};
 use super::unit_attempts::{Tried, fingerprint, try_unit};
+use super::unseen;
 use crate::commit;
 use crate::event::{Event, Outcome, StageSummary};
 use crate::ledger::{Recorded, Schemas};
@@ -40,13 +41,13 @@ pub(super) struct StageContext {
 /// Where a stage's outputs are and where they are staged; absolute paths.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Folders {
-    pub(super) write: Option<Place>,
-    pub(super) rows: Option<Place>,
+    pub(super) write: Option<OutputFolder>,
+    pub(super) rows: Option<OutputFolder>,
 }
 
 /// One output's folder, and the staging folder of this ledger and flow for it.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct OutputFolder {
     pub(super) output: String,
     pub(super) staging: String,
 }
@@ -59,7 +60,7 @@ impl Folders {
     }
 }
 
-impl Place {
+impl OutputFolder {
     /// The staging folder of one run.
     fn below(&self, run: &str) -> PathBuf {
         PathBuf::from(&self.staging).join(run)
@@ -135,6 +136,9 @@ async fn run_planned(
     let waiting = run_units(&context, units, summary).await?;
     if stage.publish == Publish::AllUnits && summary.units_failed == 0 && summary.units_left == 0 {
         publish_all(&context, waiting, summary).await?;
+    }
+    if summary.units_done > 0 {
+        unseen::warn(&context.port, stage);
     }
     summary.outcome = match (summary.units_failed, run.halt.is_requested() && summary.units_left > 0) {
         (0, false) => Outcome::Succeeded,
@@ -226,13 +230,13 @@ fn folders(run: &RunContext, stage: &Stage, keeps_rows: bool) -> Result<Folders>
             let beside =
                 if files.mode == WriteMode::Replace { output.parent().map(PathBuf::from) } else { None };
             let staging = below(beside.unwrap_or_else(|| output.clone()));
-            Some(Place { output: text(output), staging: text(staging) })
+            Some(OutputFolder { output: text(output), staging: text(staging) })
         }
         None => None,
     };
     let rows = keeps_rows.then(|| {
         let output = rows_folder(&run.state_dir, &run.run);
-        Place { staging: text(below(run.state_dir.join("rows"))), output: text(output) }
+        OutputFolder { staging: text(below(run.state_dir.join("rows"))), output: text(output) }
     });
     Ok(Folders { write, rows })
 }

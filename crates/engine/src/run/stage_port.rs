@@ -8,9 +8,13 @@ use dil_model::schema::{Joining, StoredSchema, join};
 use dil_model::unit::{AttemptId, Counts, Position};
 use dil_model::{Error, ErrorKind, Result};
 
+use super::declared::complete;
 use super::unit::Port;
 use crate::event::{Event, EventSink};
 use crate::ledger::{Checkpoint, LeaseGuard, Ledger, Schemas};
+
+/// The code of the error about columns whose types changed since files were published.
+const OUTPUT_CHANGED: &str = "schema/output-changed";
 
 /// The coordinator's end for one stage.
 pub(crate) struct StagePort {
@@ -78,6 +82,11 @@ impl StagePort {
         self.book().units.get(&unit).cloned().unwrap_or_default()
     }
 
+    /// The schemas of all that was read so far.
+    pub(super) fn agreed(&self) -> Schemas {
+        self.book().agreed.clone()
+    }
+
     /// The unit failed: nobody needs what it asked for.
     pub(crate) fn forget(&self, unit: u64) {
         self.book().forget(unit);
@@ -96,6 +105,18 @@ impl StagePort {
 
     pub(crate) fn end(&self, id: AttemptId) {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).remove(&id.unit);
+    }
+
+    /// Says what can be done about types that do not fit together.
+    fn advise(&self, error: Error) -> Error {
+        if error.code != OUTPUT_CHANGED {
+            return complete(error, &self.flow, &self.stage);
+        }
+        error.hint(format!(
+            "keep the column's type with `convert: cast`; or forget the stage with `dil state reset {} {}`, \
+             so that the next run reads all of it again and exchanges its files",
+            self.flow, self.stage
+        ))
     }
 
     /// The signature of the unit that this attempt is about, if the attempt is current.
@@ -120,7 +141,8 @@ impl Port for StagePort {
     async fn schema(&self, id: AttemptId, read: StoredSchema, written: StoredSchema) -> Result<StoredSchema> {
         self.signature(id)?;
         let asked = Schemas { read: Some(read), written: Some(written) };
-        Ok(self.book().ask(id.unit, &asked)?.read.unwrap_or_default())
+        let agreed = self.book().ask(id.unit, &asked).map_err(|error| self.advise(error))?;
+        Ok(agreed.read.unwrap_or_default())
     }
 
     async fn checkpoint(&self, id: AttemptId, position: Position) -> Result<()> {
@@ -148,9 +170,7 @@ fn joined(known: &Schemas, new: &Schemas) -> Result<Schemas> {
     // What is written must stay readable together with what was published before, also when `convert` was changed.
     let written = join_kept(known.written.as_ref(), new.written.as_ref()).map_err(|error| {
         let message = format!("{}, counting the files that are published already", error.message);
-        Error::new(ErrorKind::Type, "schema/output-changed", message).hint(
-            "keep the column's type with `convert: cast`, or write to a new folder and forget the old state with `dil state reset`",
-        )
+        Error::new(ErrorKind::Type, OUTPUT_CHANGED, message)
     })?;
     Ok(Schemas { read, written })
 }

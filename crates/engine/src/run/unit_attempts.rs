@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dil_model::config::{Compression, Connection, FileFormat, FilesWrite, Stage, Write, WriteMode};
+use dil_model::fingerprint;
 use dil_model::manifest::{Output, StagedFile};
 use dil_model::schema::StoredSchema;
 use dil_model::setting::ByteSize;
@@ -12,9 +13,8 @@ use dil_model::unit::{AttemptId, Counts, OutputSpec, Position, UnitSpec};
 use dil_model::{Error, ErrorKind, Result, Retry};
 use dil_plan::PlannedUnit;
 use jiff::tz::TimeZone;
-use sha2::{Digest as _, Sha256};
 
-use super::stage::{Folders, Place, StageContext};
+use super::stage::{Folders, OutputFolder, StageContext};
 use super::unit::Port;
 use crate::event::Event;
 use crate::ledger::{BeginAt, Checkpoint, Recorded};
@@ -158,12 +158,10 @@ pub(super) fn fingerprint(
     folders: &Folders,
     kept_columns: &[String],
 ) -> String {
-    let place = |place: &Option<Place>| place.as_ref().map(|place| place.staging.clone());
+    let place = |place: &Option<OutputFolder>| place.as_ref().map(|place| place.staging.clone());
     // The folder of kept rows is the run's own; whether there is one matters.
     let outputs = (place(&folders.write), folders.rows.is_some(), kept_columns);
-    let text = serde_json::to_string(&(stage, connection, outputs)).unwrap_or_default();
-    let digest = Sha256::digest(text.as_bytes());
-    hex(&digest[..8])
+    fingerprint::fingerprint(&(stage, connection, outputs))
 }
 
 fn all_there(files: &[StagedFile]) -> bool {
@@ -241,8 +239,7 @@ pub(super) fn unit_name(context: &StageContext, unit: &PlannedUnit) -> String {
     let (flow, stage) = (&context.run.flow, &context.name);
     let time = context.stage.units.as_ref().and_then(|units| units.time.as_ref());
     let zone = time.and_then(|time| TimeZone::get(&time.timezone).ok()).unwrap_or(TimeZone::UTC);
-    let digest = Sha256::digest(format!("{flow}\n{stage}\n{}", unit.signature).as_bytes());
-    let hash = hex(&digest[..10]);
+    let hash = fingerprint::digest(format!("{flow}\n{stage}\n{}", unit.signature).as_bytes(), 20);
     match unit.nominal {
         Some(interval) => {
             let low = interval.low.to_zoned(zone);
@@ -250,8 +247,4 @@ pub(super) fn unit_name(context: &StageContext, unit: &PlannedUnit) -> String {
         }
         None => hash,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

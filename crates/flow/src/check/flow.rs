@@ -11,7 +11,7 @@ use super::template::Names;
 use super::{convert, order, read, template, units, write};
 
 /// What the file says beside the typed flow, from which parts with problems are missing.
-pub(crate) struct Surroundings {
+pub(crate) struct Outline {
     /// All stages' names.
     pub(crate) stages: Vec<String>,
     /// Whether `stages` is there and holds nothing.
@@ -30,7 +30,7 @@ const MEMORY_MIN: ByteSize = ByteSize::mib(48);
 const NAME_CHARS_MAX: usize = 100;
 
 /// Checks the meaning of a flow; gives the order of its stages and the problems.
-pub(crate) fn check(flow: &Flow, surroundings: &Surroundings) -> (Vec<String>, Vec<dil_model::Problem>) {
+pub(crate) fn check(flow: &Flow, outline: &Outline) -> (Vec<String>, Vec<dil_model::Problem>) {
     let mut report = Report::default();
     let root = At::default();
     names(flow, &root, &mut report);
@@ -42,7 +42,7 @@ pub(crate) fn check(flow: &Flow, surroundings: &Surroundings) -> (Vec<String>, V
         let Connection::Http(http) = connection;
         http_connection(http, &root.key("connections").key(name).key("http"), &mut report);
     }
-    if surroundings.stages_empty {
+    if outline.stages_empty {
         report.key(
             "flow/no-stage",
             &root.key("stages"),
@@ -52,11 +52,11 @@ pub(crate) fn check(flow: &Flow, surroundings: &Surroundings) -> (Vec<String>, V
     }
     for (name, stage) in &flow.stages {
         let at = root.key("stages").key(name);
-        self::stage(name, stage, &at, surroundings, &mut report);
+        self::stage(name, stage, &at, outline, &mut report);
     }
     let order = order::order(flow, &mut report);
     shared_paths(flow, &mut report);
-    template::places(&surroundings.texts, &mut report);
+    template::places(&outline.texts, &mut report);
     (order, report.problems)
 }
 
@@ -164,17 +164,17 @@ fn header(name: &str, at: &At, report: &mut Report, add: fn(&mut Report, &str, &
     }
 }
 
-fn stage(name: &str, stage: &Stage, at: &At, surroundings: &Surroundings, report: &mut Report) {
+fn stage(name: &str, stage: &Stage, at: &At, outline: &Outline, report: &mut Report) {
     let units = stage.units.clone().unwrap_or_default();
-    units::check(&units, &at.key("units"), surroundings, report);
+    units::check(&units, &at.key("units"), outline, report);
     let known = Names::of_unit(&units);
-    read::check(&stage.read, &at.key("read"), &known, surroundings, report);
+    read::check(&stage.read, &at.key("read"), &known, outline, report);
     for (index, conversion) in stage.convert.iter().enumerate() {
         convert::check(conversion, &at.key("convert").index(index), &known, report);
     }
     match &stage.write {
-        Some(write) => write::check(write, stage.publish, stage.units.as_ref(), at, report),
-        None if !surroundings.rows_of.contains(name) => {
+        Some(write) => write::check(write, stage, at, report),
+        None if !outline.rows_of.contains(name) => {
             let message =
                 format!("the rows of `{name}` go nowhere: it has no `write`, and no stage uses them");
             report.key(

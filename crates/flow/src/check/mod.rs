@@ -12,4 +12,4 @@ mod template;
 mod units;
 mod write;
 
-pub(crate) use flow::{Surroundings, check};
+pub(crate) use flow::{Outline, check};

@@ -5,7 +5,6 @@ use dil_model::config::{Absent, CursorPaging, Format, HttpRead, NextPaging, Pagi
 use super::read::body_path;
 use super::report::{At, Report};
 use super::template::Names;
-use super::units::pattern;
 
 const CODE: &str = "http/paginate";
 
@@ -90,9 +89,6 @@ fn cursor_paging(cursor: &CursorPaging, format: Format, at: &At, report: &mut Re
             let hint = "add `body: meta.next` (where it is in the answer) or `header: NAME`";
             report.key(CODE, at, "nothing says where the cursor comes from", hint);
         }
-    }
-    if let Some(text) = &cursor.end {
-        pattern(text, &at.key("end"), report);
     }
 }
 

@@ -2,16 +2,16 @@
 
 use dil_model::config::{CsvOptions, FilesRead, Format, HttpRead, Method, OtherColumns, Read, RowsMissing};
 
-use super::flow::{Surroundings, headers};
+use super::flow::{Outline, headers};
 use super::report::{At, Report};
 use super::template::{self, Names};
 use super::write::local_path;
 use super::{convert, paginate};
 use crate::nearest::suggestion;
 
-pub(crate) fn check(read: &Read, at: &At, unit: &Names, surroundings: &Surroundings, report: &mut Report) {
+pub(crate) fn check(read: &Read, at: &At, unit: &Names, outline: &Outline, report: &mut Report) {
     match (&read.http, &read.files) {
-        (Some(http), None) => self::http(http, read.format, &at.key("http"), unit, surroundings, report),
+        (Some(http), None) => self::http(http, read.format, &at.key("http"), unit, outline, report),
         (None, Some(files)) => self::files(files, &at.key("files"), unit, report),
         (Some(_), Some(_)) => report.key(
             "read/source",
@@ -128,21 +128,14 @@ fn files(files: &FilesRead, at: &At, unit: &Names, report: &mut Report) {
     }
 }
 
-fn http(
-    http: &HttpRead,
-    format: Format,
-    at: &At,
-    unit: &Names,
-    surroundings: &Surroundings,
-    report: &mut Report,
-) {
-    if !surroundings.connections.contains(&http.connection) {
-        let hint = if surroundings.connections.is_empty() {
+fn http(http: &HttpRead, format: Format, at: &At, unit: &Names, outline: &Outline, report: &mut Report) {
+    if !outline.connections.contains(&http.connection) {
+        let hint = if outline.connections.is_empty() {
             format!("add it: `connections: {{ {}: {{ http: {{ base: https://… }} }} }}`", http.connection)
         } else {
             suggestion(
                 &http.connection,
-                surroundings.connections.iter().map(String::as_str),
+                outline.connections.iter().map(String::as_str),
                 "the connections are",
             )
         };

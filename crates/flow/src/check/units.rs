@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 
 use dil_model::config::{Each, TimeUnits, Units};
+use dil_model::setting::Instant;
 use jiff::Timestamp;
-use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use super::flow::Surroundings;
+use super::flow::Outline;
 use super::report::{At, Report};
 use crate::nearest::suggestion;
 
-pub(crate) fn check(units: &Units, at: &At, surroundings: &Surroundings, report: &mut Report) {
+pub(crate) fn check(units: &Units, at: &At, outline: &Outline, report: &mut Report) {
     if let Some(each) = &units.each {
-        self::each(each, &at.key("each"), surroundings, report);
+        self::each(each, &at.key("each"), outline, report);
         let reserved: &[&str] = if units.time.is_some() { &["run", "low", "high"] } else { &["run"] };
         for (name, at) in each
             .fields
@@ -44,13 +44,12 @@ fn reserved(name: &str, reserved: &[&str], at: &At, report: &mut Report) {
     }
 }
 
-fn each(each: &Each, at: &At, surroundings: &Surroundings, report: &mut Report) {
+fn each(each: &Each, at: &At, outline: &Outline, report: &mut Report) {
     let code = "units/each";
     match (&each.rows_of, each.values.is_empty()) {
         (Some(stage), true) => {
-            if !surroundings.stages.contains(stage) {
-                let hint =
-                    suggestion(stage, surroundings.stages.iter().map(String::as_str), "the stages are");
+            if !outline.stages.contains(stage) {
+                let hint = suggestion(stage, outline.stages.iter().map(String::as_str), "the stages are");
                 report.value(
                     "units/unknown-stage",
                     &at.key("rows_of"),
@@ -77,9 +76,6 @@ fn each(each: &Each, at: &At, surroundings: &Surroundings, report: &mut Report) 
         }
     }
     repeated(each.fields.iter().map(String::as_str), &at.key("fields"), "the field", report);
-    for (field, pattern) in &each.filter {
-        self::pattern(pattern, &at.key("where").key(field), report);
-    }
 }
 
 fn values(each: &Each, at: &At, report: &mut Report) {
@@ -140,22 +136,6 @@ pub(crate) fn repeated<'a>(entries: impl Iterator<Item = &'a str>, at: &At, kind
     }
 }
 
-/// A regular expression that is matched against whole texts.
-pub(crate) fn pattern(pattern: &str, at: &At, report: &mut Report) {
-    if let Err(cause) = regex::Regex::new(&format!("^(?:{pattern})$")) {
-        // The library draws the pattern over several lines; the last one says what is wrong.
-        let drawn = cause.to_string();
-        let what = drawn.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let message = format!("`{pattern}` is not a regular expression: {what}");
-        report.value(
-            "pattern/syntax",
-            at,
-            message,
-            "it must match the whole text; `\\` before a special character takes it as it is",
-        );
-    }
-}
-
 fn time(time: &TimeUnits, at: &At, report: &mut Report) {
     let zone = zone(&time.timezone, &at.key("timezone"), report);
     let from = instant(&time.from, &zone, &at.key("from"), "from", report);
@@ -190,20 +170,8 @@ pub(crate) fn zone(name: &str, at: &At, report: &mut Report) -> TimeZone {
 }
 
 fn instant(text: &str, zone: &TimeZone, at: &At, key: &str, report: &mut Report) -> Option<Timestamp> {
-    // A zone in brackets also parses as a date, and would be lost.
-    let legal = !text.contains('[');
-    if let (true, Ok(instant)) = (legal, text.parse::<Timestamp>()) {
+    if let Some(instant) = Instant::parse(text).and_then(|instant| instant.in_zone(zone)) {
         return Some(instant);
-    }
-    let date_only = text.len() == "2024-01-31".len();
-    let clock = text.get("2024-01-31".len()..).unwrap_or_default();
-    let local = match text.parse::<DateTime>() {
-        // A date and an offset without a time would lose the offset.
-        Ok(local) if legal && (date_only || !clock.contains(['+', '-', 'Z', 'z'])) => Some(local),
-        _ => None,
-    };
-    if let Some(Ok(zoned)) = local.map(|local| local.to_zoned(zone.clone())) {
-        return Some(zoned.timestamp());
     }
     let hint = match (text, key) {
         ("now", "from") => "`from` is a fixed instant; `now` is for `to`",

@@ -254,6 +254,32 @@ stages:
     read: { format: json }
     write: { files: { path: out/b, format: parquet } }
 ";
+    patterns: "
+flow: a
+connections: { api: { http: { base: https://api.example.com } } }
+stages:
+  a:
+    units: { each: { rows_of: b, fields: [id], where: { id: 'a)|(b', status: '', size: 5 } } }
+    read: { http: { connection: api, path: /a, paginate: { cursor: { body: next, param: c, end: '(' } } }, format: json }
+    write: { files: { path: out/a, format: parquet } }
+  b:
+    read: { http: { connection: api, path: /b }, format: json }
+";
+    partitions: "
+flow: a
+stages:
+  kept:
+    read: { files: { path: a.csv }, format: csv }
+    convert: [{ project: { keep: [id, country], rename: { id: key } } }, { derive: { day: { value: '1' } } }]
+    write: { files: { path: out/a, format: parquet, partition_by: [contry, id, day] } }
+  declared:
+    read: { files: { path: b.csv }, format: csv, columns: { id: int64, country: text }, other_columns: drop }
+    convert: [{ project: { drop: [id] } }]
+    write: { files: { path: out/b, format: parquet, partition_by: [country] } }
+  open:
+    read: { files: { path: c.csv }, format: csv, columns: { id: int64 } }
+    write: { files: { path: out/c, format: parquet, partition_by: [whatever] } }
+";
     each_of_an_unknown_stage: "
 flow: a
 stages:
@@ -261,7 +287,7 @@ stages:
     read: { files: { path: s.csv }, format: csv }
     write: { files: { path: out/s, format: parquet } }
   responses:
-    units: { each: { rows_of: survey, where: { status: 'active|(paused' } } }
+    units: { each: { rows_of: survey } }
     read: { files: { path: '{{ id }}.csv' }, format: csv }
     write: { files: { path: out/r, format: parquet } }
 ";
@@ -353,7 +379,7 @@ flow: a
 connections: { api: { http: { base: https://api.example.com } } }
 stages:
   a:
-    read: { http: { connection: api, path: /a, paginate: { cursor: { body: meta.next, header: X-Next, end: '(' } } }, format: json }
+    read: { http: { connection: api, path: /a, paginate: { cursor: { body: meta.next, header: X-Next } } }, format: json }
     write: { files: { path: out/a, format: parquet } }
   b:
     read: { http: { connection: api, path: /b, paginate: { next: {} } }, format: json }

@@ -79,17 +79,15 @@ enum Codec {
 
 impl Codec {
     fn new(write: &FilesWrite) -> Result<Self> {
-        Ok(match write.compression {
-            Some(Compression::None) => Self::Null,
-            None | Some(Compression::Deflate) => {
+        Ok(match write.compressed() {
+            Compression::None => Self::Null,
+            Compression::Deflate => {
                 let level = libdeflater::CompressionLvl::new(DEFLATE_LEVEL).unwrap_or_default();
                 Self::Deflate(libdeflater::Compressor::new(level))
             }
-            Some(Compression::Snappy) => Self::Snappy(Box::new(snap::raw::Encoder::new())),
-            Some(Compression::Zstd) => {
-                Self::Zstd(zstd::bulk::Compressor::new(1).map_err(|cause| failed(&cause))?)
-            }
-            Some(other @ (Compression::Gzip | Compression::Lz4)) => return Err(impossible(write, other)),
+            Compression::Snappy => Self::Snappy(Box::new(snap::raw::Encoder::new())),
+            Compression::Zstd => Self::Zstd(zstd::bulk::Compressor::new(1).map_err(|cause| failed(&cause))?),
+            other @ (Compression::Gzip | Compression::Lz4) => return Err(impossible(write, other)),
         })
     }
 

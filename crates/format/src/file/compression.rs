@@ -19,11 +19,14 @@ pub(super) fn impossible(write: &FilesWrite, compression: Compression) -> Error 
         FileFormat::Avro => "none, deflate, snappy or zstd",
         FileFormat::Jsonl | FileFormat::Csv => "none or gzip",
     };
-    let name = format!("{compression:?}").to_lowercase();
     Error::new(
         ErrorKind::Config,
         "write/compression",
-        format!("`compression: {name}` is not possible for {} files", write.format.extension()),
+        format!(
+            "`compression: {}` is not possible for {} files",
+            compression.name(),
+            write.format.extension()
+        ),
     )
     .hint(format!("choose {possible}"))
 }

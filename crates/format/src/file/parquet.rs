@@ -90,13 +90,13 @@ pub(crate) fn encoder(write: &FilesWrite, schema: &SchemaRef, memory: usize) -> 
 
 /// The settings for a group in which a column has about `column_bytes`.
 fn properties(write: &FilesWrite, memory: usize, column_bytes: usize) -> Result<WriterPropertiesBuilder> {
-    let codec = match write.compression {
-        None | Some(Compression::Zstd) => Codec::ZSTD(ZstdLevel::try_new(1).map_err(|cause| failed(&cause))?),
-        Some(Compression::None) => Codec::UNCOMPRESSED,
-        Some(Compression::Snappy) => Codec::SNAPPY,
-        Some(Compression::Lz4) => Codec::LZ4_RAW,
-        Some(Compression::Gzip) => Codec::GZIP(GzipLevel::default()),
-        Some(other @ Compression::Deflate) => return Err(impossible(write, other)),
+    let codec = match write.compressed() {
+        Compression::Zstd => Codec::ZSTD(ZstdLevel::try_new(1).map_err(|cause| failed(&cause))?),
+        Compression::None => Codec::UNCOMPRESSED,
+        Compression::Snappy => Codec::SNAPPY,
+        Compression::Lz4 => Codec::LZ4_RAW,
+        Compression::Gzip => Codec::GZIP(GzipLevel::default()),
+        other @ Compression::Deflate => return Err(impossible(write, other)),
     };
     let page_bytes = (memory / 64).clamp(64 << 10, PAGE_BYTES_MAX);
     let builder = WriterProperties::builder()

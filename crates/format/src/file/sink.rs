@@ -30,12 +30,12 @@ impl Sink {
     /// # Errors
     /// `Config` for a compression other than gzip.
     pub(super) fn new(write: &FilesWrite) -> Result<Self> {
-        let target = match write.compression {
-            None | Some(Compression::None) => Target::Plain(Vec::new()),
-            Some(Compression::Gzip) => {
+        let target = match write.compressed() {
+            Compression::None => Target::Plain(Vec::new()),
+            Compression::Gzip => {
                 Target::Gzip(Box::new(GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL))))
             }
-            Some(other) => return Err(impossible(write, other)),
+            other => return Err(impossible(write, other)),
         };
         Ok(Self { target, given: 0 })
     }

@@ -32,6 +32,8 @@ pub(crate) enum What {
         /// What to do.
         hint: &'static str,
     },
+    /// An escape that is half of a surrogate pair.
+    Surrogate,
     /// The schema has no place for it; not an error.
     Wider,
     /// A field that `columns` does not name, where that is an error.
@@ -100,6 +102,24 @@ impl Fault {
                 format!("the row ends inside a value{place} at byte {offset} of the row"),
             )
             .hint("ask the sender to send valid JSON (RFC 8259)"),
+            What::Surrogate => {
+                let whose =
+                    if field.is_empty() { "a field name".to_owned() } else { format!("field `{field}`") };
+                let escape = printable(bytes.get(self.at..self.at + 6).unwrap_or_default(), SHOWN);
+                let message =
+                    format!("{whose} holds `{escape}`, half of a surrogate pair, which is no character");
+                let keep = if field.is_empty() {
+                    String::new()
+                } else {
+                    format!(
+                        "; `columns: {{ {}: json }}` under `read` keeps the value as it is spelt",
+                        outer(&field)
+                    )
+                };
+                Error::new(ErrorKind::Format, "json/surrogate", message).hint(format!(
+                    "ask the sender for whole characters (it cuts texts in the middle of one){keep}"
+                ))
+            }
             What::Type { expected, hint } => Error::new(
                 ErrorKind::Type,
                 "json/type",

@@ -339,7 +339,7 @@ impl<'a> Cursor<'a> {
 
 /// Appends a string's text with its escapes resolved; `at` is where `raw` stands in the frame.
 ///
-/// A surrogate without its other half, which some senders make by cutting texts, becomes U+FFFD.
+/// A surrogate without its other half, which some senders make by cutting texts, is no character: a fault.
 pub(crate) fn unescape(raw: &[u8], at: usize, out: &mut Vec<u8>) -> Parsed {
     let mut from = 0;
     while let Some(found) = memchr::memchr(b'\\', &raw[from..]) {
@@ -347,7 +347,12 @@ pub(crate) fn unescape(raw: &[u8], at: usize, out: &mut Vec<u8>) -> Parsed {
         out.extend_from_slice(&raw[from..slash]);
         let (character, length) = escape(&raw[slash..], at + slash)?;
         let mut utf8 = [0; 4];
-        out.extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
+        // What is kept in spite of the fault must not look like the text without the surrogate.
+        let shown = character.unwrap_or(char::REPLACEMENT_CHARACTER);
+        out.extend_from_slice(shown.encode_utf8(&mut utf8).as_bytes());
+        if character.is_none() {
+            return fault(at + slash, What::Surrogate);
+        }
         from = slash + length;
     }
     out.extend_from_slice(&raw[from..]);
@@ -364,8 +369,9 @@ pub(crate) fn check_escapes(raw: &[u8], at: usize) -> Parsed {
     Ok(())
 }
 
-/// The character that the escape at the start of `raw` means, and the escape's length.
-fn escape(raw: &[u8], at: usize) -> Parsed<(char, usize)> {
+/// The character that the escape at the start of `raw` means, and the escape's length. Half of a surrogate pair is a valid
+/// escape (RFC 8259, section 8.2) that means none.
+fn escape(raw: &[u8], at: usize) -> Parsed<(Option<char>, usize)> {
     let character = match raw.get(1) {
         Some(b'"') => '"',
         Some(b'\\') => '\\',
@@ -378,15 +384,15 @@ fn escape(raw: &[u8], at: usize) -> Parsed<(char, usize)> {
         Some(b'u') => return unicode_escape(raw, at),
         _ => return syntax(at, "an unknown escape in a string"),
     };
-    Ok((character, 2))
+    Ok((Some(character), 2))
 }
 
-fn unicode_escape(raw: &[u8], at: usize) -> Parsed<(char, usize)> {
+fn unicode_escape(raw: &[u8], at: usize) -> Parsed<(Option<char>, usize)> {
     let Some(first) = raw.get(2..6).and_then(four_hex) else {
         return syntax(at, "an escape without its four hexadecimal digits");
     };
     if let Some(character) = char::from_u32(first) {
-        return Ok((character, 6));
+        return Ok((Some(character), 6));
     }
     let second = match raw.get(6..12) {
         Some([b'\\', b'u', digits @ ..]) => four_hex(digits),
@@ -395,9 +401,9 @@ fn unicode_escape(raw: &[u8], at: usize) -> Parsed<(char, usize)> {
     match second {
         Some(low) if first < 0xdc00 && (0xdc00..0xe000).contains(&low) => {
             let code = 0x1_0000 + ((first - 0xd800) << 10) + (low - 0xdc00);
-            Ok((char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 12))
+            Ok((char::from_u32(code), 12))
         }
-        _ => Ok((char::REPLACEMENT_CHARACTER, 6)),
+        _ => Ok((None, 6)),
     }
 }
 

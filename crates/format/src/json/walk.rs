@@ -9,7 +9,7 @@ use dil_model::component::PageFacts;
 use dil_model::{Error, ErrorKind, Result};
 use serde_json::Value;
 
-use super::fault::printable;
+use super::fault::{What, printable};
 use super::path::Targets;
 use super::scan::{BLOCK, StringState};
 use super::value::{self, Cursor, DEPTH_MAX};
@@ -417,7 +417,10 @@ impl<'t> Walk<'t> {
         }
         let raw = std::mem::take(&mut self.state.name);
         let mut name = Vec::new();
-        if value::unescape(&raw, 0, &mut name).is_err() && raw.len() < NAME_BYTES_MAX {
+        if let Err(fault) = value::unescape(&raw, 0, &mut name)
+            && raw.len() < NAME_BYTES_MAX
+            && !matches!(fault.what, What::Surrogate)
+        {
             return Err(self.broken(bytes, from));
         }
         let Some(level) = self.state.levels.last() else { return Err(self.broken(bytes, from)) };

@@ -1,4 +1,6 @@
 //! What is done to rows.
+//!
+//! A column that the rows do not have is one of nulls, whichever unit comes first.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -6,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::setting::ColumnType;
 
-/// One conversion.
+/// One conversion. A column that it names and the rows do not have is null in all of them; if no unit's rows had it, a
+/// warning at the stage's end says so.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Convert {
@@ -53,7 +56,7 @@ pub struct Derive {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Project {
-    /// The columns to keep, in this order. One that the rows do not have is an error.
+    /// The columns to keep, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = serde_json::json!(["id", "amount"]))]
     pub keep: Vec<String>,

@@ -15,7 +15,7 @@ pub struct Flow {
     #[schemars(example = &"qualaroo")]
     pub flow: String,
 
-    /// What the flow is for; shown by `dil plan` and `dil runs`.
+    /// What the flow is for; shown by `dil plan`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"survey responses, every night")]
     pub description: Option<String>,
@@ -51,7 +51,7 @@ pub struct Flow {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
-    /// What the stage is for.
+    /// What the stage is for; shown by `dil plan`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"the list of active surveys")]
     pub description: Option<String>,

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::setting::{ByteSize, ColumnType};
+use crate::setting::{ByteSize, ColumnType, Pattern};
 
 /// Where the rows come from, and how they are spelt there. Exactly one of `http` and `files`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -55,9 +55,9 @@ pub struct Read {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// One JSON document a page, with the rows in an array.
+    /// One JSON document a page, with the rows in an array. Of a field that stands twice in a row the last value counts.
     Json,
-    /// One JSON object a line.
+    /// One JSON object a line. Of a field that stands twice in a row the last value counts.
     Ndjson,
     /// Delimited text (RFC 4180).
     Csv,
@@ -267,7 +267,7 @@ pub struct CursorPaging {
     /// A cursor that matches this (whole text) means the end as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"null|0")]
-    pub end: Option<String>,
+    pub end: Option<Pattern>,
     /// What it means if a unit's first page has rows and no cursor, not even an empty one.
     #[serde(default)]
     #[schemars(example = &"end")]

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Scalar;
-use crate::setting::CalendarSpan;
+use crate::setting::{CalendarSpan, Pattern};
 
 /// How a stage's work is divided: a unit for each value times each interval.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,7 +45,7 @@ pub struct Each {
     /// Only rows whose field matches, as a whole text, this regular expression. A null matches nothing.
     #[serde(default, rename = "where", skip_serializing_if = "IndexMap::is_empty")]
     #[schemars(example = serde_json::json!({ "status": "active|paused" }))]
-    pub filter: IndexMap<String, String>,
+    pub filter: IndexMap<String, Pattern>,
 
     /// The values themselves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -25,12 +25,14 @@ pub struct FilesWrite {
     #[schemars(example = &"parquet")]
     pub format: FileFormat,
 
-    /// How their contents are compressed. Without it zstd for Parquet, and the format's `compression` default printed by `dil plan`.
+    /// How their contents are compressed. Without it zstd for Parquet, deflate for Avro, and not at all for text; `dil plan`
+    /// says which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"snappy")]
     pub compression: Option<Compression>,
 
-    /// Columns whose values become folders (`country=at/`), in Hive's spelling; they are left out of the files.
+    /// Columns whose values become folders (`country=at/`), in Hive's spelling; they are left out of the files. A row whose
+    /// value is null, empty or absent goes to `country=__HIVE_DEFAULT_PARTITION__/`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = serde_json::json!(["country"]))]
     pub partition_by: Vec<String>,
@@ -44,6 +46,17 @@ pub struct FilesWrite {
     #[serde(default = "default_file_size")]
     #[schemars(example = &"64MiB", extend("x-unit" = "size"))]
     pub file_size: ByteSize,
+}
+
+impl FilesWrite {
+    /// How the files' contents are compressed: as named, or as the format has it by default.
+    pub fn compressed(&self) -> Compression {
+        self.compression.unwrap_or(match self.format {
+            FileFormat::Parquet => Compression::Zstd,
+            FileFormat::Avro => Compression::Deflate,
+            FileFormat::Jsonl | FileFormat::Csv => Compression::None,
+        })
+    }
 }
 
 /// A file format.
@@ -88,6 +101,20 @@ pub enum Compression {
     Gzip,
     /// Deflate (Avro).
     Deflate,
+}
+
+impl Compression {
+    /// The name in a flow file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Zstd => "zstd",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+        }
+    }
 }
 
 /// Whether a run adds to what is there or takes its place.

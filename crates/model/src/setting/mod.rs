@@ -2,11 +2,15 @@
 
 mod column_type;
 mod duration;
+mod instant;
+mod pattern;
 mod rate;
 mod size;
 
 pub use column_type::ColumnType;
 pub use duration::{CalendarSpan, HumanDuration, Waits};
+pub use instant::Instant;
+pub use pattern::Pattern;
 pub use rate::Rate;
 pub use size::ByteSize;
 
