@@ -100,7 +100,7 @@ wanted = ["id", "empty_first", "late", "list", "device"]
 print(json.dumps([{name: row[name] for name in wanted} for row in (rows[0], rows[3], rows[6], rows[12])]))
 "#;
     let rows = python::json(script, &[&scene.lake().to_string_lossy()]);
-    let device = |os: &str, screen: Value| json!({ "os": os, "screen": screen });
+    let device = |os: &str, screen: Value| json!({ "os": os, "version": null, "screen": screen });
     assert_eq!(rows[0]["device"], device("linux", Value::Null));
     assert_eq!(rows[1]["device"], device("linux", json!({ "width": 80, "height": null })));
     assert_eq!(rows[2]["device"], device("ios", json!({ "width": 80, "height": 24 })));
