@@ -86,7 +86,7 @@ impl Pager {
     /// Starts at the first page, or behind the last one that a note tells of.
     ///
     /// # Errors
-    /// `Config` for a rule that cannot work, `State` for a note that does not fit the rule.
+    /// `Config` for a rule that cannot work, `Paging` for a note that does not fit the rule.
     pub(super) fn new(rule: Option<Paginate>, resume: Option<Value>) -> Result<Self> {
         if let Some(rule) = &rule {
             check_rule(rule)?;

@@ -22,6 +22,7 @@ use dil_model::config::{Compression, FilesWrite};
 use dil_model::{Error, ErrorKind, Result};
 
 use super::avro_schema;
+use super::behind::Behind;
 use super::compression::impossible;
 use super::lanes;
 
@@ -50,11 +51,20 @@ pub(crate) fn encoder(write: &FilesWrite, schema: &SchemaRef, memory: usize) -> 
     }
     append_long(0, &mut file);
     file.extend_from_slice(&marker);
-    // A block is there twice while it is compressed.
+    // Blocks wait, others are compressed, which makes them exist twice, and those before are on their way out.
     let block_bytes = BLOCK_BYTES.min(memory / 4).max(1);
     let waiting_max = (memory / 4).min(BLOCKS_MAX * block_bytes);
-    let (full, block) = (Vec::new(), Block::default());
-    Ok(Box::new(AvroEncoder { codecs, marker, block_bytes, waiting_max, file, given: 0, full, block }))
+    Ok(Box::new(AvroEncoder {
+        codecs: Behind::new(codecs),
+        marker,
+        block_bytes,
+        waiting_max,
+        file,
+        given: 0,
+        compressing: 0,
+        full: Vec::new(),
+        block: Block::default(),
+    }))
 }
 
 fn marker(schema: &str) -> [u8; 16] {
@@ -129,8 +139,20 @@ struct Block {
     rows: i64,
 }
 
+/// Compressed blocks and their rows.
+type Packed = Result<Vec<(i64, Vec<u8>)>>;
+
+/// Compresses blocks, on as many threads as there are codecs.
+fn compress(codecs: &mut [Codec], blocks: Vec<Block>) -> Packed {
+    let lanes = codecs.len().min(blocks.len());
+    let packed = lanes::each(&mut codecs[..lanes], blocks.into_iter(), |codec, block| {
+        codec.compress(block.bytes).map(|packed| (block.rows, packed))
+    });
+    packed.into_iter().collect()
+}
+
 struct AvroEncoder {
-    codecs: Vec<Codec>,
+    codecs: Behind<Vec<Codec>, Packed>,
     marker: [u8; 16],
     block_bytes: usize,
     waiting_max: usize,
@@ -138,6 +160,8 @@ struct AvroEncoder {
     file: Vec<u8>,
     /// Final bytes that are gone already.
     given: u64,
+    /// Bytes of the blocks that are compressed now.
+    compressing: usize,
     /// Blocks that are not compressed yet.
     full: Vec<Block>,
     /// The block that is not full yet.
@@ -157,15 +181,16 @@ impl AvroEncoder {
         self.full.iter().map(|block| block.bytes.len()).sum()
     }
 
-    /// Makes the full blocks final.
+    /// Lets the full blocks be compressed while others are filled.
     fn compress(&mut self) -> Result<()> {
-        let lanes = self.codecs.len().min(self.full.len());
-        let blocks = self.full.drain(..);
-        let packed = lanes::each(&mut self.codecs[..lanes], blocks, |codec, block| {
-            codec.compress(block.bytes).map(|packed| (block.rows, packed))
-        });
-        for block in packed {
-            let (rows, bytes) = block?;
+        let (bytes, blocks) = (self.waiting(), std::mem::take(&mut self.full));
+        let before = self.codecs.start(move |codecs| compress(codecs, blocks))?;
+        self.compressing = bytes;
+        before.map_or(Ok(()), |packed| self.append(packed))
+    }
+
+    fn append(&mut self, packed: Packed) -> Result<()> {
+        for (rows, bytes) in packed? {
             append_long(rows, &mut self.file);
             append_bytes(&bytes, &mut self.file);
             self.file.extend_from_slice(&self.marker);
@@ -205,16 +230,20 @@ impl Encoder for AvroEncoder {
     }
 
     fn buffered(&self) -> usize {
-        self.block.bytes.capacity() + self.full.iter().map(|block| block.bytes.capacity()).sum::<usize>()
+        let full = self.full.iter().map(|block| block.bytes.capacity()).sum::<usize>();
+        self.block.bytes.capacity() + full + self.compressing
     }
 
     fn file_bytes(&self) -> u64 {
-        self.given + (self.file.len() + self.waiting() + self.block.bytes.len()) as u64
+        self.given + (self.file.len() + self.compressing + self.waiting() + self.block.bytes.len()) as u64
     }
 
     fn finish(mut self: Box<Self>, out: &mut Vec<u8>) -> Result<()> {
         self.close_block();
-        self.compress()?;
+        let blocks = std::mem::take(&mut self.full);
+        let (mut codecs, before) = self.codecs.end()?;
+        before.map_or(Ok(()), |packed| self.append(packed))?;
+        self.append(compress(&mut codecs, blocks))?;
         out.append(&mut self.file);
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 pub(crate) mod avro;
 mod avro_schema;
+mod behind;
 mod compression;
 pub(crate) mod csv;
 pub(crate) mod jsonl;

@@ -1,11 +1,12 @@
 //! Parquet files.
 //!
 //! A row group is collected as arrays, whose size is known exactly, and encoded when it is full: column after column, on a
-//! thread or two. What encoding takes (a compressor of most of a megabyte, a dictionary, pages) is therefore there once
-//! for each thread and not once for each column.
+//! thread or two, while the next one is collected. What encoding takes (a compressor of most of a megabyte, a dictionary,
+//! pages) is therefore there once for each thread and not once for each column.
 //!
 //! Of what was given, each column takes a little for being there, and what the file's end will tell grows with every group.
-//! Half of the rest is for the arrays; the other half is for their encoded bytes on the way out.
+//! A third of the rest is for the rows that are collected, a third for those that are encoded, and a third for their
+//! encoded bytes on the way out.
 
 use std::sync::Arc;
 
@@ -21,8 +22,9 @@ use dil_model::parquet::basic::{Compression as Codec, GzipLevel, ZstdLevel};
 use dil_model::parquet::errors::ParquetError;
 use dil_model::parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use dil_model::parquet::file::writer::SerializedFileWriter;
-use dil_model::{Error, ErrorKind, Result};
+use dil_model::{Error, ErrorKind};
 
+use super::behind::Behind;
 use super::compression::impossible;
 use super::lanes;
 use super::parquet_column::{Column, Ways, columns};
@@ -60,7 +62,11 @@ const SHRINKS_TO: f64 = 0.3;
 ///
 /// # Errors
 /// `Config` if the schema has no columns that Parquet can hold, or for deflate.
-pub(crate) fn encoder(write: &FilesWrite, schema: &SchemaRef, memory: usize) -> Result<Box<dyn Encoder>> {
+pub(crate) fn encoder(
+    write: &FilesWrite,
+    schema: &SchemaRef,
+    memory: usize,
+) -> dil_model::Result<Box<dyn Encoder>> {
     let column_count = schema.flattened_fields().len().max(1);
     let memory = memory.saturating_sub(column_count * COLUMN_BYTES).max(memory / 4);
     let builder = properties(write, memory, memory / 2 / column_count)?;
@@ -79,17 +85,24 @@ pub(crate) fn encoder(write: &FilesWrite, schema: &SchemaRef, memory: usize) -> 
         ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(builder.build())).map_err(unfit)?;
     let (file, _) = writer.into_serialized_writer().map_err(unfit)?;
     Ok(Box::new(ParquetEncoder {
-        file,
-        columns,
-        ways,
-        group: Group::new(schema.fields().len()),
-        memory,
+        out: Vec::new(),
+        written: 0,
         encoded_from: 0,
+        group: Group::new(schema.fields().len()),
+        encoding: 0,
+        groups: 0,
+        columns: columns.len(),
+        memory,
+        writer: Behind::new(Writer { file, columns, ways }),
     }))
 }
 
 /// The settings for a group in which a column has about `column_bytes`.
-fn properties(write: &FilesWrite, memory: usize, column_bytes: usize) -> Result<WriterPropertiesBuilder> {
+fn properties(
+    write: &FilesWrite,
+    memory: usize,
+    column_bytes: usize,
+) -> dil_model::Result<WriterPropertiesBuilder> {
     let codec = match write.compressed() {
         Compression::Zstd => Codec::ZSTD(ZstdLevel::try_new(1).map_err(|cause| failed(&cause))?),
         Compression::None => Codec::UNCOMPRESSED,
@@ -112,15 +125,28 @@ fn properties(write: &FilesWrite, memory: usize, column_bytes: usize) -> Result<
 }
 
 struct ParquetEncoder {
+    writer: Behind<Writer, Result<Vec<u8>, ParquetError>>,
+    /// Final bytes.
+    out: Vec<u8>,
+    /// How many bytes are final or gone, and the bytes of the arrays that they were made of.
+    written: usize,
+    encoded_from: usize,
+    /// Rows that are not encoded yet.
+    group: Group,
+    /// Bytes of the arrays that are encoded now.
+    encoding: usize,
+    /// Groups that are not collected any more.
+    groups: usize,
+    columns: usize,
+    /// For all groups and for the file's end.
+    memory: usize,
+}
+
+/// The file, and what encodes its groups.
+struct Writer {
     file: SerializedFileWriter<Vec<u8>>,
     columns: Vec<Column>,
     ways: Ways,
-    /// Rows that are not encoded yet.
-    group: Group,
-    /// For the group and for the file's end.
-    memory: usize,
-    /// Bytes of the arrays whose groups are closed.
-    encoded_from: usize,
 }
 
 struct Group {
@@ -139,7 +165,7 @@ impl Group {
     }
 
     /// Adds rows that take `bytes`. They may be a slice of a larger batch, which does not count as a whole.
-    fn push(&mut self, batch: &RecordBatch, bytes: usize) -> std::result::Result<(), ArrowError> {
+    fn push(&mut self, batch: &RecordBatch, bytes: usize) -> Result<(), ArrowError> {
         for (arrays, array) in self.arrays.iter_mut().zip(batch.columns()) {
             arrays.push(Arc::clone(array));
         }
@@ -150,7 +176,7 @@ impl Group {
         if self.small >= SMALL_ARRAYS_MAX { self.join_small() } else { Ok(()) }
     }
 
-    fn join_small(&mut self) -> std::result::Result<(), ArrowError> {
+    fn join_small(&mut self) -> Result<(), ArrowError> {
         let (mut rows, mut bytes) = (0, 0);
         for arrays in &mut self.arrays {
             let small = arrays.split_off(arrays.len() - self.small);
@@ -166,22 +192,9 @@ impl Group {
     }
 }
 
-impl ParquetEncoder {
-    fn footer_bytes(&self) -> usize {
-        self.file.flushed_row_groups().len() * self.columns.len() * FOOTER_ENTRY_BYTES
-    }
-
-    fn group_bytes_max(&self) -> usize {
-        (self.memory.saturating_sub(self.footer_bytes()) / 2).max(1)
-    }
-
-    /// Encodes the rows collected so far.
-    fn close_group(&mut self) -> std::result::Result<(), ParquetError> {
-        let fields = self.group.arrays.len();
-        let mut group = std::mem::replace(&mut self.group, Group::new(fields));
-        if group.rows == 0 {
-            return Ok(());
-        }
+impl Writer {
+    /// Encodes a group; gives what it adds to the file.
+    fn encode(&mut self, mut group: Group) -> Result<Vec<u8>, ParquetError> {
         let lanes = if group.bytes < LANE_BYTES_MIN { 1 } else { lanes::lanes() };
         let mut row_group = self.file.next_row_group()?;
         for slab in self.columns.chunks_mut(SLAB_COLUMNS) {
@@ -197,13 +210,48 @@ impl ParquetEncoder {
             group.arrays[first..last].iter_mut().for_each(|arrays| *arrays = Vec::new());
         }
         row_group.close()?;
-        self.encoded_from += group.bytes;
+        Ok(std::mem::take(self.file.inner_mut()))
+    }
+}
+
+impl ParquetEncoder {
+    fn footer_bytes(&self) -> usize {
+        self.groups * self.columns * FOOTER_ENTRY_BYTES
+    }
+
+    fn group_bytes_max(&self) -> usize {
+        (self.memory.saturating_sub(self.footer_bytes()) / 3).max(1)
+    }
+
+    /// Lets the rows collected so far be encoded.
+    fn close_group(&mut self) -> dil_model::Result<()> {
+        let fields = self.group.arrays.len();
+        let group = std::mem::replace(&mut self.group, Group::new(fields));
+        let bytes = group.bytes;
+        let before = self.writer.start(move |writer| writer.encode(group))?;
+        self.take(before)?;
+        self.encoding = bytes;
+        self.groups += 1;
+        Ok(())
+    }
+
+    /// Takes the bytes of the group that was encoded.
+    fn take(&mut self, encoded: Option<Result<Vec<u8>, ParquetError>>) -> dil_model::Result<()> {
+        let Some(encoded) = encoded else { return Ok(()) };
+        let mut bytes = encoded.map_err(|cause| failed(&cause))?;
+        self.written += bytes.len();
+        self.encoded_from += std::mem::take(&mut self.encoding);
+        if self.out.is_empty() {
+            self.out = bytes;
+        } else {
+            self.out.append(&mut bytes);
+        }
         Ok(())
     }
 }
 
 impl Encoder for ParquetEncoder {
-    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+    fn write(&mut self, batch: &RecordBatch) -> dil_model::Result<()> {
         let rows = batch.num_rows();
         if rows == 0 {
             return Ok(());
@@ -214,7 +262,7 @@ impl Encoder for ParquetEncoder {
             let room = self.group_bytes_max().saturating_sub(self.group.bytes) / row_bytes;
             let count = room.min(GROUP_ROWS_MAX - self.group.rows).min(rows - from);
             if count == 0 && self.group.rows > 0 {
-                self.close_group().map_err(|cause| failed(&cause))?;
+                self.close_group()?;
                 continue;
             }
             // A row that is larger than a group is one.
@@ -228,39 +276,41 @@ impl Encoder for ParquetEncoder {
     }
 
     fn drain(&mut self, out: &mut Vec<u8>) {
-        let bytes = self.file.inner_mut();
         if out.is_empty() {
-            *out = std::mem::take(bytes);
+            *out = std::mem::take(&mut self.out);
         } else {
-            out.append(bytes);
+            out.append(&mut self.out);
         }
     }
 
     fn buffered(&self) -> usize {
-        self.group.bytes
+        self.group.bytes + self.encoding
     }
 
     fn file_bytes(&self) -> u64 {
-        let written = self.file.bytes_written();
         let shrinks_to =
-            if self.encoded_from == 0 { SHRINKS_TO } else { written as f64 / self.encoded_from as f64 };
-        written as u64 + (self.group.bytes as f64 * shrinks_to) as u64
+            if self.encoded_from == 0 { SHRINKS_TO } else { self.written as f64 / self.encoded_from as f64 };
+        self.written as u64 + (self.buffered() as f64 * shrinks_to) as u64
     }
 
     fn is_full(&self) -> bool {
         self.footer_bytes() >= self.memory / 4
     }
 
-    fn finish(mut self: Box<Self>, out: &mut Vec<u8>) -> Result<()> {
-        self.close_group().map_err(|cause| failed(&cause))?;
-        let mut bytes = self.file.into_inner().map_err(|cause| failed(&cause))?;
-        out.append(&mut bytes);
+    fn finish(mut self: Box<Self>, out: &mut Vec<u8>) -> dil_model::Result<()> {
+        let group = std::mem::replace(&mut self.group, Group::new(0));
+        let (mut writer, before) = self.writer.end()?;
+        for encoded in before.into_iter().chain((group.rows > 0).then(|| writer.encode(group))) {
+            self.out.append(&mut encoded.map_err(|cause| failed(&cause))?);
+        }
+        out.append(&mut self.out);
+        out.append(&mut writer.file.into_inner().map_err(|cause| failed(&cause))?);
         Ok(())
     }
 }
 
 /// What these rows take, without the rest of the buffers they may be a part of.
-fn size(batch: &RecordBatch) -> std::result::Result<usize, ArrowError> {
+fn size(batch: &RecordBatch) -> Result<usize, ArrowError> {
     batch
         .columns()
         .iter()
