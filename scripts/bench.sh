@@ -5,5 +5,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 folder=$(scripts/venv.sh bench-venv benches/requirements.txt)
-cargo build --release --locked -p dil -p dil-testkit
-exec "$folder/bin/python" benches/run.py --bin "${CARGO_TARGET_DIR:-target}/release" "$@"
+cargo build --profile dist --locked -p dil -p dil-testkit
+exec "$folder/bin/python" benches/run.py --bin "${CARGO_TARGET_DIR:-target}/dist" "$@"

@@ -149,11 +149,18 @@ impl Worker {
     ) {
         let held: Arc<Mutex<HashMap<u64, Permit>>> = Arc::default();
         let mut lines = BufReader::new(output).lines();
+        let mut foreign = None;
         while let Ok(Some(text)) = lines.next_line().await {
-            let Ok(message) = serde_json::from_str::<FromWorker>(&text) else { break };
+            let Ok(message) = serde_json::from_str::<FromWorker>(&text) else {
+                foreign = Some("what it says is no message".to_owned());
+                break;
+            };
             match message {
                 FromWorker::Ready { version: VERSION } => {}
-                FromWorker::Ready { .. } => break,
+                FromWorker::Ready { version } => {
+                    foreign = Some(format!("it speaks version {version} of the protocol, not {VERSION}"));
+                    break;
+                }
                 FromWorker::Unit { id, event } => self.serve(id, event),
                 FromWorker::Acquire { ticket, connection } => {
                     let (worker, permits, held) =
@@ -178,7 +185,8 @@ impl Worker {
             }
         }
         let _ = child.start_kill();
-        let error = died(child.wait().await.ok());
+        let status = child.wait().await.ok();
+        let error = foreign.map_or_else(|| died(status), |why| is_foreign(&why));
         let orphans = {
             let mut units = self.units();
             units.dead = Some(error.clone());
@@ -229,6 +237,12 @@ async fn write_messages(mut input: ChildStdin, mut outgoing: mpsc::UnboundedRece
     }
 }
 
+fn is_foreign(why: &str) -> Error {
+    let message = format!("the worker process is not this version of dil: {why}");
+    Error::new(ErrorKind::Config, "run/worker-protocol", message)
+        .hint("was dil exchanged while the run was under way? `dil run` goes on with the run")
+}
+
 fn died(status: Option<std::process::ExitStatus>) -> Error {
     let how = status.map_or_else(String::new, |status| format!(" ({status})"));
     Error::new(
@@ -238,4 +252,36 @@ fn died(status: Option<std::process::ExitStatus>) -> Error {
     )
     .hint("if it was killed for its memory, lower `memory` or `parallel`")
     .retryable()
+}
+
+#[cfg(test)]
+mod tests {
+    use dil_connect::limit::Limiter;
+
+    use super::*;
+
+    async fn fate(script: &str) -> Error {
+        let command = ["sh", "-c", script].map(OsString::from);
+        let worker = Worker::start(&command, Arc::new(Limiter::new(HashMap::new()))).unwrap();
+        let dead = async {
+            loop {
+                if let Some(error) = worker.units().dead.clone() {
+                    return error;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), dead).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_cannot_be_understood_is_told_from_one_that_died() {
+        let garbage = fate("echo hello; exec sleep 60").await;
+        assert_eq!((garbage.code.as_ref(), garbage.retry), ("run/worker-protocol", dil_model::Retry::No));
+        let other = fate(r#"echo '{"ready":{"version":99}}'; exec sleep 60"#).await;
+        assert!(other.message.contains("version 99 of the protocol"), "{other}");
+        let killed = fate("kill -9 $$").await;
+        assert_eq!((killed.code.as_ref(), killed.retry), ("run/worker-died", dil_model::Retry::Yes));
+        assert!(killed.message.contains("signal: 9"), "{killed}");
+    }
 }

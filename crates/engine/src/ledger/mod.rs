@@ -134,6 +134,9 @@ impl Ledger {
     }
 }
 
+/// What to do about a ledger that is broken. Without the published files' owners, rows would be published twice.
+const RESTORE: &str = "restore it from a backup; or move it away, together with the files that its flows published, and start anew";
+
 /// What SQLite says, for a user.
 fn broken(path: &Path, cause: &rusqlite::Error) -> Error {
     use rusqlite::ffi::ErrorCode;
@@ -143,23 +146,15 @@ fn broken(path: &Path, cause: &rusqlite::Error) -> Error {
         _ => None,
     };
     let (slug, hint) = match code {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => (
-            "state/corrupt",
-            format!(
-                "restore {place} from a backup; or move it away, together with the files that its flows published, and start anew"
-            ),
-        ),
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => ("state/corrupt", RESTORE),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            ("state/busy", "another process has the ledger locked; is a run stopped or suspended?".to_owned())
+            ("state/busy", "another process has the ledger locked; is a run stopped or suspended?")
         }
-        Some(ErrorCode::DiskFull) => {
-            ("state/disk-full", "free some space; what was recorded is safe".to_owned())
+        Some(ErrorCode::DiskFull) => ("state/disk-full", "free some space; what was recorded is safe"),
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            ("state/open", "give this user the right to write there, or choose another folder with --state")
         }
-        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => (
-            "state/open",
-            "give this user the right to write there, or choose another folder with --state".to_owned(),
-        ),
-        _ => ("state/failed", "run again; if it stays, restore the ledger from a backup".to_owned()),
+        _ => ("state/failed", "run again; if it stays, restore the ledger from a backup"),
     };
     Error::new(ErrorKind::State, slug, format!("the ledger {place}: {cause}")).hint(hint)
 }

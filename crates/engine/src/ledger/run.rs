@@ -5,7 +5,7 @@ use dil_model::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{LeaseGuard, Ledger, Synced};
+use super::{LeaseGuard, Ledger, RESTORE, Synced};
 
 /// One run.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ impl Ledger {
         state: &str,
         error: Option<&str>,
     ) -> Result<()> {
-        self.write(lease, "run.end", Synced::Now, |transaction| {
+        self.write(lease, "run.end", Synced::Later, |transaction| {
             transaction.execute(
                 "UPDATE run SET state = ?2, ended = ?3, error = ?4 WHERE run = ?1",
                 params![run, state, now(), error],
@@ -151,5 +151,5 @@ pub(super) fn instant(microseconds: i64) -> Result<Timestamp> {
 
 pub(super) fn unreadable(what: &str) -> Error {
     Error::new(ErrorKind::State, "state/corrupt", format!("{what} in the ledger cannot be read"))
-        .hint("restore the ledger from a backup, or move it away and start anew")
+        .hint(RESTORE)
 }

@@ -6,7 +6,7 @@ use dil_model::boundary::durable;
 use dil_model::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
-use super::broken;
+use super::{RESTORE, broken};
 
 /// The version that this program reads and writes.
 const VERSION: i64 = 1;
@@ -104,7 +104,7 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<String
         .map_err(fail)?;
     id.ok_or_else(|| {
         Error::new(ErrorKind::State, "state/corrupt", format!("the ledger {} has no id", path.display()))
-            .hint("restore it from a backup, or move it away and start anew")
+            .hint(RESTORE)
     })
 }
 

@@ -154,11 +154,16 @@ impl LedgerView {
         self.ledger.read(|connection| {
             connection
                 .prepare(
-                    "SELECT run, flow, state, started, ended, error,
-                        (SELECT count(*) FROM unit WHERE done_run = r.run),
-                        (SELECT count(*) FROM unit u WHERE u.run = r.run AND u.state = 'failed'),
-                        (SELECT coalesce(sum(rows), 0) FROM unit WHERE done_run = r.run)
-                     FROM run r WHERE ?1 IS NULL OR flow = ?1 ORDER BY started DESC LIMIT ?2",
+                    "WITH done AS (
+                        SELECT done_run AS run, count(*) AS units, sum(rows) AS rows FROM unit
+                        WHERE ?1 IS NULL OR flow = ?1 GROUP BY done_run),
+                     failed AS (
+                        SELECT run, count(*) AS units FROM unit
+                        WHERE state = 'failed' AND (?1 IS NULL OR flow = ?1) GROUP BY run)
+                     SELECT run, flow, state, started, ended, error,
+                        coalesce(done.units, 0), coalesce(failed.units, 0), coalesce(done.rows, 0)
+                     FROM run LEFT JOIN done USING (run) LEFT JOIN failed USING (run)
+                     WHERE ?1 IS NULL OR flow = ?1 ORDER BY started DESC LIMIT ?2",
                 )?
                 .query_map(params![flow, limit], |row| {
                     Ok(RunRow {
@@ -246,24 +251,14 @@ impl LedgerView {
     /// # Errors
     /// `Lease` while a run of the flow is under way, `State`.
     pub fn reset(&self, flow: &str, stage: &str, dry_run: bool) -> Result<ResetReport> {
-        let columns =
-            self.ledger.stage_schema(flow, stage, "read")?.map_or(0, |schema| schema.0.len() as u64);
-        let count = |table: &str, which: &str| {
-            let query = format!("SELECT count(*) FROM {table} WHERE flow = ?1 AND stage = ?2 AND {which}");
-            self.ledger.read(|connection| connection.query_row(&query, [flow, stage], |row| row.get(0)))
-        };
-        let report = ResetReport {
-            units: count("unit", "state <> 'forgotten'")?,
-            files: count("file", "output = 'write'")?,
-            columns,
-        };
         if dry_run {
-            return Ok(report);
+            return self.forgettable(flow, stage);
         }
         let lease = self.ledger.take_lease(flow, std::time::Duration::from_secs(15))?;
         // A publication that was interrupted would otherwise be finished by the next run, and count as read.
         let recovered = commit::recover(&self.ledger, &lease, flow);
-        let forgotten = recovered.and_then(|_| self.ledger.write(&lease, "stage.reset", Synced::Now, |transaction| {
+        let report = recovered.and_then(|_| self.forgettable(flow, stage));
+        let forgotten = report.and_then(|report| self.ledger.write(&lease, "stage.reset", Synced::Now, |transaction| {
             transaction.execute(
                 "UPDATE unit SET state = 'forgotten', recorded_high = NULL, done_before = 0, rows = 0, bytes = 0,
                      error = NULL, work = NULL, position = NULL, manifest = NULL, done_run = NULL
@@ -279,10 +274,24 @@ impl LedgerView {
                 transaction
                     .execute(&format!("DELETE FROM {table} WHERE flow = ?1 AND stage = ?2"), [flow, stage])?;
             }
-            Ok(())
+            Ok(report)
         }));
         self.ledger.release_lease(&lease)?;
-        forgotten.map(|()| report)
+        forgotten
+    }
+
+    /// What a reset of the stage would forget now.
+    fn forgettable(&self, flow: &str, stage: &str) -> Result<ResetReport> {
+        let count = |table: &str, which: &str| {
+            let query = format!("SELECT count(*) FROM {table} WHERE flow = ?1 AND stage = ?2 AND {which}");
+            self.ledger.read(|connection| connection.query_row(&query, [flow, stage], |row| row.get(0)))
+        };
+        let schema = self.ledger.stage_schema(flow, stage, "read")?;
+        Ok(ResetReport {
+            units: count("unit", "state <> 'forgotten'")?,
+            files: count("file", "output = 'write'")?,
+            columns: schema.map_or(0, |schema| schema.0.len() as u64),
+        })
     }
 }
 
