@@ -13,6 +13,9 @@ use super::coordinator::RunContext;
 use super::rows::read_rows;
 use crate::ledger::{Ledger, NewBacklog};
 
+/// Units that enter the backlog in one transaction; a stage may have millions.
+const BACKLOG_BATCH: usize = 4096;
+
 /// What was planned for a stage.
 pub(super) struct Planned {
     pub(super) units: Vec<PlannedUnit>,
@@ -62,6 +65,11 @@ pub(super) fn plan_units(run: &RunContext, name: &str, stage: &Stage) -> Result<
         let decision = decision?;
         if keeps_backlog && let Some((signature, each)) = decision.owing() {
             new.owing.push((signature.to_owned(), each.clone()));
+            if new.owing.len() >= BACKLOG_BATCH {
+                // Twice is once: if the process ends here, the rows do not count as used yet and are planned again.
+                let part = NewBacklog { owing: std::mem::take(&mut new.owing), ..NewBacklog::default() };
+                run.ledger.add_backlog(&run.lease, (&run.flow, name), &run.run, &part)?;
+            }
         }
         match decision {
             Decision::Run(unit) if unit.again && done_here.borrow().contains(&unit.signature) => {
