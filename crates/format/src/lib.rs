@@ -9,10 +9,10 @@ mod file;
 mod json;
 mod scalar;
 
-use dil_model::Result;
 use dil_model::arrow::datatypes::SchemaRef;
 use dil_model::component::{Decoder, Encoder, Framer};
 use dil_model::config::{FileFormat, FilesWrite, Format, Read};
+use dil_model::{Error, ErrorKind, Result};
 
 /// How much a framer may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,14 @@ pub fn decoder(read: &Read) -> Result<Box<dyn Decoder>> {
 /// # Errors
 /// `Config` if the format cannot hold the schema or the compression.
 pub fn encoder(write: &FilesWrite, schema: &SchemaRef, memory: usize) -> Result<Box<dyn Encoder>> {
+    if schema.fields().is_empty() && matches!(write.format, FileFormat::Parquet | FileFormat::Csv) {
+        let message = format!(
+            "no column of these rows has a value, and {} cannot hold rows without columns",
+            write.format.extension()
+        );
+        return Err(Error::new(ErrorKind::Config, "write/no-columns", message)
+            .hint("name the columns and their types under `read: columns`, or write jsonl or avro"));
+    }
     match write.format {
         FileFormat::Parquet => file::parquet::encoder(write, schema, memory),
         FileFormat::Avro => file::avro::encoder(write, schema, memory),

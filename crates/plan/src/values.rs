@@ -86,7 +86,12 @@ fn of_rows(each: &Each, stage: &str, rows: &[EachRow]) -> Result<IndexMap<String
 fn missing(stage: &str, field: &str, known: &BTreeSet<&str>) -> Error {
     let names: Vec<&str> = known.iter().copied().collect();
     let message = format!("the rows of stage `{stage}` have no field `{field}` with a value");
-    Error::new(ErrorKind::Config, "plan/no-field", message).hint(format!("they have {}", names.join(", ")))
+    let hint = if names.is_empty() {
+        format!("`dil preview FLOW {stage}` shows the fields that they have")
+    } else {
+        format!("they have {}", names.join(", "))
+    };
+    Error::new(ErrorKind::Config, "plan/no-field", message).hint(hint)
 }
 
 fn pick(each: &Each, stage: &str, row: &EachRow) -> Result<EachRow> {

@@ -146,3 +146,18 @@ fn a_renamed_column_of_nulls_divides_the_next_stage() {
     let preview = folder.dil(&["preview", "flow.yaml", "parts"]);
     assert_told(&preview, &["preview/no-unit"]);
 }
+
+#[test]
+fn rows_without_a_column_are_not_dropped() {
+    for (format, written) in [("parquet", None), ("csv", None), ("jsonl", Some("{}\n{}\n"))] {
+        let folder = Folder::new(&[("a", "{\"x\": null}\n{}\n")]);
+        let write = format!("    write: {{ files: {{ path: out, format: {format} }} }}\n");
+        let finished = folder.run("[a]", "", &write);
+        assert_eq!(finished.code, Some(i32::from(written.is_none())), "{finished}");
+        assert_eq!(finished.stderr.contains("error[write/no-columns]"), written.is_none(), "{finished}");
+        let files = std::fs::read_dir(folder.0.path().join("out")).into_iter().flatten().flatten();
+        let texts =
+            files.filter(|file| file.path().is_file()).map(|file| std::fs::read_to_string(file.path()));
+        assert_eq!(texts.collect::<Result<String, _>>().expect("text"), written.unwrap_or_default());
+    }
+}

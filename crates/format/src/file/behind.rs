@@ -38,6 +38,17 @@ impl<W: Send + 'static, R: Send + 'static> Behind<W, R> {
         Ok(before)
     }
 
+    /// Does a piece of work at once, after the one under way; gives both results.
+    ///
+    /// # Errors
+    /// As [`end`](Self::end).
+    pub(super) fn run(&mut self, work: impl FnOnce(&mut W) -> R) -> Result<(Option<R>, R)> {
+        let (mut worker, before) = self.end()?;
+        let result = work(&mut worker);
+        self.0 = State::Idle(worker);
+        Ok((before, result))
+    }
+
     /// Waits for the work under way; gives the worker and the result. There is no work after that.
     ///
     /// # Errors
@@ -73,6 +84,8 @@ mod tests {
             results.push(behind.start(add).unwrap());
         }
         assert_eq!(results, [None, Some(1), Some(3)]);
-        assert_eq!(behind.end().unwrap(), (6, Some(6)));
+        assert_eq!(behind.run(|sum| *sum * 2).unwrap(), (Some(6), 12));
+        assert_eq!(behind.end().unwrap(), (6, None));
+        assert_eq!(behind.end().unwrap_err().code, "write/thread");
     }
 }

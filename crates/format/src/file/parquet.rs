@@ -6,7 +6,8 @@
 //!
 //! Of what was given, each column takes a little for being there, and what the file's end will tell grows with every group.
 //! A third of the rest is for the rows that are collected, a third for those that are encoded, and a third for their
-//! encoded bytes on the way out.
+//! encoded bytes on the way out. Where that leaves little for a column, it would all go into small buffers, twice; then
+//! collecting waits for encoding.
 
 use std::sync::Arc;
 
@@ -48,6 +49,9 @@ const COLUMN_BYTES: usize = 3 << 10;
 /// What the file's end tells about one column of one group takes about so much, and is in memory until then.
 const FOOTER_ENTRY_BYTES: usize = 1 << 10;
 
+/// With less than this for each column of a group, groups are not collected while others are encoded.
+const WIDE_COLUMN_BYTES: usize = 32 << 10;
+
 /// Columns that are encoded before their bytes go to the file.
 const SLAB_COLUMNS: usize = 64;
 
@@ -69,7 +73,8 @@ pub(crate) fn encoder(
 ) -> dil_model::Result<Box<dyn Encoder>> {
     let column_count = schema.flattened_fields().len().max(1);
     let memory = memory.saturating_sub(column_count * COLUMN_BYTES).max(memory / 4);
-    let builder = properties(write, memory, memory / 2 / column_count)?;
+    let is_wide = memory / 3 / column_count < WIDE_COLUMN_BYTES;
+    let builder = properties(write, memory, memory / parts(is_wide) / column_count)?;
     let ways = Ways {
         plain: Arc::new(builder.clone().set_dictionary_enabled(false).build()),
         with_dictionary: Arc::new(builder.clone().build()),
@@ -93,6 +98,7 @@ pub(crate) fn encoder(
         groups: 0,
         columns: columns.len(),
         memory,
+        is_wide,
         writer: Behind::new(Writer { file, columns, ways }),
     }))
 }
@@ -124,6 +130,11 @@ fn properties(
     Ok(builder.set_statistics_enabled(EnabledStatistics::Chunk).set_offset_index_disabled(true))
 }
 
+/// What there is at once: rows that are collected, others that are encoded unless that is waited for, encoded bytes.
+fn parts(is_wide: bool) -> usize {
+    if is_wide { 2 } else { 3 }
+}
+
 struct ParquetEncoder {
     writer: Behind<Writer, Result<Vec<u8>, ParquetError>>,
     /// Final bytes.
@@ -138,8 +149,10 @@ struct ParquetEncoder {
     /// Groups that are not collected any more.
     groups: usize,
     columns: usize,
-    /// For all groups and for the file's end.
+    /// For the groups and for the file's end.
     memory: usize,
+    /// Collecting waits for encoding.
+    is_wide: bool,
 }
 
 /// The file, and what encodes its groups.
@@ -220,7 +233,7 @@ impl ParquetEncoder {
     }
 
     fn group_bytes_max(&self) -> usize {
-        (self.memory.saturating_sub(self.footer_bytes()) / 3).max(1)
+        (self.memory.saturating_sub(self.footer_bytes()) / parts(self.is_wide)).max(1)
     }
 
     /// Lets the rows collected so far be encoded.
@@ -228,10 +241,15 @@ impl ParquetEncoder {
         let fields = self.group.arrays.len();
         let group = std::mem::replace(&mut self.group, Group::new(fields));
         let bytes = group.bytes;
+        self.groups += 1;
+        if self.is_wide {
+            let (_, encoded) = self.writer.run(|writer| writer.encode(group))?;
+            self.encoding = bytes;
+            return self.take(Some(encoded));
+        }
         let before = self.writer.start(move |writer| writer.encode(group))?;
         self.take(before)?;
         self.encoding = bytes;
-        self.groups += 1;
         Ok(())
     }
 
