@@ -299,7 +299,7 @@ fn a_note_of_another_rule_is_refused() {
     let note = pager(json!({ "offset": { "size": 2 } })).note();
     let rule = serde_json::from_value(json!({ "cursor": { "body": "c" } })).unwrap();
     let refused = Pager::new(Some(rule), Some(note)).map(|_| ()).unwrap_err();
-    assert_eq!((refused.kind, refused.code), (ErrorKind::Paging, "http/position"));
+    assert_eq!((refused.kind, refused.code.as_str()), (ErrorKind::Paging, "http/position"));
 }
 
 #[test]
