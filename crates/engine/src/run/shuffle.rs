@@ -25,6 +25,8 @@ use dil_model::{Error, ErrorKind, Result};
 const PARTITIONS_MAX: usize = 100_000;
 /// The size of the batches in a spill file: one of each run may be in memory while partitions are gathered.
 const SPILL_BATCH: usize = 64 << 10;
+/// Bytes in a file name on the usual file systems.
+const FOLDER_NAME_MAX: usize = 255;
 /// What Hive calls the folder of rows whose partition column is null.
 const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -164,6 +166,17 @@ impl Shuffle {
             );
             return Err(Error::new(ErrorKind::Config, "write/partitions", message)
                 .hint("partition by something coarser, a day or a country"));
+        }
+        // The last one is empty: the text ends in a slash.
+        let long = folder.split('/').zip(&self.names).find(|(part, _)| part.len() > FOLDER_NAME_MAX);
+        if let Some((part, name)) = long {
+            let shown: String = part.chars().take(40).collect();
+            let message = format!(
+                "a value of `{name}` would make a folder name of {} bytes, {FOLDER_NAME_MAX} are possible: `{shown}…`",
+                part.len()
+            );
+            return Err(Error::new(ErrorKind::Content, "write/partition-value", message)
+                .hint("partition by another column, or by a shorter one made with `convert: derive`"));
         }
         let id = self.folders.len() as u32;
         let folder: Arc<str> = folder.into();
@@ -334,7 +347,7 @@ fn spilling(path: &std::path::Path, cause: &ArrowError) -> Error {
 mod tests {
     use std::collections::BTreeMap;
 
-    use dil_model::arrow::array::{AsArray as _, Int64Array, StringArray};
+    use dil_model::arrow::array::{ArrayRef, AsArray as _, Int64Array, StringArray};
     use dil_model::arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 
     use super::*;
@@ -416,5 +429,18 @@ mod tests {
     fn files_without_columns_are_refused() {
         let error = folders(&["k", "id", "late"], &rows(0, 1, 200)).expect_err("nothing is left");
         assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Config, "write/partition"));
+    }
+
+    #[test]
+    fn a_value_that_is_too_long_for_a_folder_is_refused() {
+        let of = |length: usize| {
+            let text: ArrayRef = Arc::new(StringArray::from(vec!["é".repeat(length)]));
+            let id: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+            let rows = RecordBatch::try_from_iter_with_nullable([("k", text, true), ("id", id, true)]);
+            folders(&["k"], &rows.expect("a batch"))
+        };
+        assert!(of(126).is_ok());
+        let error = of(127).expect_err("256 bytes");
+        assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Content, "write/partition-value"));
     }
 }
