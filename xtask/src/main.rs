@@ -6,7 +6,7 @@ mod finding;
 mod source;
 mod tidy;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::finding::Finding;
@@ -22,8 +22,9 @@ usage: cargo xtask <verb>
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    // The package's folder is the one below the repository's root.
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    // Asked when it runs: a target folder shared by several clones may hold the one that another clone built.
+    let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| "xtask".into()));
+    let root = package.parent().unwrap_or(Path::new("."));
     let findings = match arguments.as_slice() {
         ["tidy"] => tidy::check(root),
         ["docs"] => docs::write(root),

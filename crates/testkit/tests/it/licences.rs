@@ -1,16 +1,15 @@
 //! Every dependency carries a licence that `deny.toml` allows.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
+/// Cargo runs a test in its package's folder.
+const ROOT: &str = "../..";
 
 /// The quoted texts between `allow = [` and `]`.
 fn allowed() -> BTreeSet<String> {
-    let text = std::fs::read_to_string(root().join("deny.toml")).expect("deny.toml is there");
+    let text = std::fs::read_to_string(Path::new(ROOT).join("deny.toml")).expect("deny.toml is there");
     let list = text
         .split("allow = [")
         .nth(1)
@@ -26,7 +25,7 @@ fn metadata() -> serde_json::Value {
     // Only this platform's packages: those of others need not have been fetched.
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform", host])
-        .current_dir(root())
+        .current_dir(ROOT)
         .output()
         .expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
