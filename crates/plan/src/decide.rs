@@ -1,15 +1,17 @@
 //! Which units run now, and why.
 
-use dil_model::config::{Every, Partial, TimeUnits, Units};
+use std::collections::VecDeque;
+
+use dil_model::config::Units;
 use dil_model::unit::EachRow;
 use dil_model::{Interval, Result};
 use jiff::Timestamp;
 
 use crate::limit::{Limit, Rank, rank};
-use crate::partition::{Partition, Partitions};
-use crate::range::Range;
-use crate::signature::signature;
-use crate::values::{Listed, values};
+use crate::partition::Partition;
+use crate::rules::{Rules, Slices, Verdict};
+use crate::select::Selection;
+use crate::values::Values;
 
 /// What is known about a stage before its units are planned.
 #[derive(Debug, Clone, Copy)]
@@ -18,22 +20,25 @@ pub struct StageInput<'a> {
     pub units: Option<&'a Units>,
     /// The instant that `now` means, the same for all stages of a run.
     pub now: Timestamp,
-    /// The rows of the stage that `each.rows_of` names, with all their fields and in any order.
-    pub rows: Option<&'a [EachRow]>,
-    /// The values of units that earlier runs planned and that are not done, `each.fields` only. Of a value that is not
-    /// among the rows any more, only such units run.
-    pub backlog: &'a [EachRow],
+    /// What divides the stage beside time. Of a value that only the backlog knows, only units that owe rows run.
+    pub values: &'a Values,
     /// The greatest recorded high of all units of the stage; grace counts back from it.
     pub latest: Option<Timestamp>,
+    /// Only such units, if any are chosen.
+    pub only: Option<&'a Selection>,
 }
 
 /// What the ledger holds about one unit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     /// Up to where its rows were published and recorded.
     pub recorded_high: Option<Timestamp>,
     /// Whether it was ever recorded; a unit without interval has no `recorded_high`.
     pub done_before: bool,
+    /// What counted as now when it was last recorded.
+    pub recorded_at: Option<Timestamp>,
+    /// The version of its value that was recorded.
+    pub version: Option<String>,
     /// Whether its last try failed.
     pub failed: bool,
     /// Whether it was planned, and is not done.
@@ -47,13 +52,15 @@ pub struct History {
 pub enum Reason {
     /// It was never recorded.
     New,
-    /// It was never recorded, and its last try failed.
+    /// It owes rows, and its last try failed.
     FailedBefore,
     /// It is recorded only in part.
     Unfinished,
     /// It is done, but ends within the grace period, where late rows may have come.
     Late,
-    /// It has no interval, so it is read in full every time.
+    /// It is done, but its value has another version now.
+    Changed,
+    /// It is read in full every time.
     Snapshot,
 }
 
@@ -64,7 +71,10 @@ pub struct PlannedUnit {
     pub signature: String,
     /// The values it is made of.
     pub each: EachRow,
-    /// Its whole interval, which may reach beyond the stage's range; recorded up to its end it is done.
+    /// The version of its value, if the stage looks at versions.
+    pub version: Option<String>,
+    /// Its whole interval, which may reach beyond the stage's range; recorded up to its end it is done. Without one it has
+    /// no watermark: it is read in full every time.
     pub nominal: Option<Interval>,
     /// What is read now.
     pub interval: Option<Interval>,
@@ -82,12 +92,16 @@ pub struct PlannedUnit {
 pub enum Skip {
     /// It is recorded up to its end, and no grace reaches it.
     Done,
+    /// It was read so short a time ago that it is left alone.
+    Abstinence,
     /// The range ends inside of it, and `partial: drop` waits until it is whole.
     Partial,
     /// The run takes `max` units, and others come before it.
     BeyondMax,
     /// The row that it came from left the list.
     Unlisted,
+    /// The user chose others.
+    NotChosen,
 }
 
 /// What becomes of a unit.
@@ -116,44 +130,62 @@ impl Decision {
     }
 }
 
-/// Decides on every unit of a stage, in the order in which they run: oldest interval first, then by value.
+/// Units that are looked up together.
+const BATCH: usize = 1024;
+
+/// Decides on every unit of a stage, in the order in which they run: by interval, then by value.
 ///
 /// What runs: a unit that was never recorded, however old; the rest of one that is recorded in part; a done one that ends
-/// after the cut-off (the greatest recorded high less `grace`, counted in the stage's zone); one without interval, always.
+/// after the cut-off (the greatest recorded high less `grace`, counted in the stage's zone), or whose value has another version;
+/// one without interval, and any of a snapshot stage, always.
 /// With `max`, units that owe rows go before ones that are read again, and among them those whose interval begins
-/// earliest; for that `history` is asked twice for each unit.
+/// earliest (or latest); for that `history` is asked twice for each unit.
+///
+/// `history` looks units up by their signatures, some at a time, and answers in their order.
 ///
 /// # Errors
-/// `Config` if `units` is not as the flow's checks let it pass, `Content` if an upstream row cannot name a unit; what `history` returns comes
-/// as an item, and is the last one.
-pub fn decide<'h, H>(input: &StageInput<'_>, history: H) -> Result<StagePlan<'h>>
+/// `Config` if `units` is not as the flow's checks let it pass, or makes too many; what `history` returns comes as an item,
+/// and is the last one.
+pub fn decide<'a, H>(input: &StageInput<'a>, history: H) -> Result<StagePlan<'a>>
 where
-    H: FnMut(&str) -> Result<Option<History>> + 'h,
+    H: FnMut(&[String]) -> Result<Vec<Option<History>>> + 'a,
 {
-    let time = input.units.and_then(|units| units.time.as_ref());
-    let rules = Rules::new(time, input.now, input.latest)?;
-    let each = input.units.and_then(|units| units.each.as_ref());
-    let values = values(each, input.rows, input.backlog)?;
-    let cells = Cells { slices: rules.slices.clone(), slice: None, value: 0, values: values.len() };
-    let mut plan =
-        StagePlan { rules, values, cells, number: 0, history: Box::new(history), limit: None, broken: false };
+    let rules = Rules::new(input.units, input.now, input.latest)?;
+    rules.slices.check_number(input.values.len())?;
+    let cells = Cells { slices: rules.slices.clone(), slice: None, value: 0, values: input.values.len() };
+    let newest_first = input.units.is_some_and(|units| units.order == dil_model::config::Order::NewestFirst);
+    let mut plan = StagePlan {
+        rules,
+        values: input.values,
+        only: input.only,
+        newest_first,
+        cells,
+        number: 0,
+        decided: VecDeque::new(),
+        history: Box::new(history),
+        limit: None,
+        broken: false,
+    };
     if let Some(max) = input.units.and_then(|units| units.max) {
         plan.limit = Some(plan.choose(max)?);
     }
     Ok(plan)
 }
 
-/// Looks a unit up by its signature.
-type Ask<'h> = dyn FnMut(&str) -> Result<Option<History>> + 'h;
+/// Looks units up by their signatures.
+type Ask<'a> = dyn FnMut(&[String]) -> Result<Vec<Option<History>>> + 'a;
 
-/// The decisions on a stage's units, made one by one as they are asked for.
-pub struct StagePlan<'h> {
+/// The decisions on a stage's units, made some at a time as they are asked for.
+pub struct StagePlan<'a> {
     rules: Rules,
-    values: Vec<Listed>,
+    values: &'a Values,
+    only: Option<&'a Selection>,
+    newest_first: bool,
     cells: Cells,
     /// The number of the next unit.
     number: u64,
-    history: Box<Ask<'h>>,
+    decided: VecDeque<(Decision, Option<Rank>)>,
+    history: Box<Ask<'a>>,
     limit: Option<Limit>,
     broken: bool,
 }
@@ -174,28 +206,54 @@ impl StagePlan<'_> {
 
     /// Decides on the next unit as if there were no limit; with its rank if it runs.
     fn step(&mut self) -> Result<Option<(Decision, Option<Rank>)>> {
-        let Some((partition, value)) = self.cells.next() else { return Ok(None) };
-        let number = self.number;
-        self.number += 1;
-        let Listed { row: each, listed } = self.values.get(value).cloned().unwrap_or_default();
-        let signature = signature(&each, partition.map(|partition| partition.nominal.low));
-        if partition.is_some_and(|partition| self.rules.waits(&partition)) {
-            return Ok(Some((Decision::Skip { signature, why: Skip::Partial, owing: Some(each) }, None)));
-        }
-        let history = (self.history)(&signature)?.unwrap_or_default();
-        if !listed && !history.owing {
-            return Ok(Some((Decision::Skip { signature, why: Skip::Unlisted, owing: None }, None)));
-        }
-        Ok(Some(match self.rules.verdict(partition, history) {
-            None => (Decision::Skip { signature, why: Skip::Done, owing: None }, None),
-            Some(Verdict { interval, reason, replaces }) => {
-                let nominal = partition.map(|partition| partition.nominal);
-                let again = reason == Reason::Late || reason == Reason::Snapshot && history.done_before;
-                let unit = PlannedUnit { signature, each, nominal, interval, reason, replaces, again };
-                let rank = rank(number, &unit, history.tried);
-                (Decision::Run(unit), Some(rank))
+        if self.decided.is_empty() {
+            let cells: Vec<(Option<Partition>, usize)> = self.cells.by_ref().take(BATCH).collect();
+            let name = |(partition, value): &(Option<Partition>, usize)| {
+                let low = partition.filter(|_| self.rules.named).map(|partition| partition.nominal.low);
+                self.values.signature(*value, low)
+            };
+            let names: Vec<String> = cells.iter().map(name).collect();
+            let known = if names.is_empty() { Vec::new() } else { (self.history)(&names)? };
+            let known = known.into_iter().map(Option::unwrap_or_default).chain(std::iter::repeat(History::default()));
+            for (((partition, value), signature), history) in cells.into_iter().zip(names).zip(known) {
+                let decision = self.decide(partition, value, signature, &history);
+                self.decided.push_back(decision);
+                self.number += 1;
             }
-        }))
+        }
+        Ok(self.decided.pop_front())
+    }
+
+    fn decide(
+        &self,
+        partition: Option<Partition>,
+        value: usize,
+        signature: String,
+        history: &History,
+    ) -> (Decision, Option<Rank>) {
+        let skip = |why| (Decision::Skip { signature: signature.clone(), why, owing: None }, None);
+        let owing = |why| (Decision::Skip { signature: signature.clone(), why, owing: Some(self.values.row(value)) }, None);
+        let nominal = partition.map(|partition| partition.nominal);
+        if partition.is_some_and(|partition| self.rules.waits(&partition)) {
+            return owing(Skip::Partial);
+        }
+        if !self.values.is_listed(value) && !history.owing {
+            return skip(Skip::Unlisted);
+        }
+        let version = self.values.version(value);
+        let Verdict { interval, reason, replaces } = match self.rules.verdict(partition, history, version.as_deref()) {
+            Ok(verdict) => verdict,
+            Err(why) => return skip(why),
+        };
+        let again = reason == Reason::Late || reason == Reason::Snapshot && history.done_before;
+        if self.only.is_some_and(|only| !only.admits_cell(self.values, value, nominal) || !only.admits(history)) {
+            return if again { skip(Skip::NotChosen) } else { owing(Skip::NotChosen) };
+        }
+        let nominal = nominal.filter(|_| reason != Reason::Snapshot);
+        let each = self.values.row(value);
+        let unit = PlannedUnit { signature, each, version, nominal, interval, reason, replaces, again };
+        let rank = rank(self.number, &unit, history.tried, self.newest_first);
+        (Decision::Run(unit), Some(rank))
     }
 }
 
@@ -225,24 +283,6 @@ impl Iterator for StagePlan<'_> {
     }
 }
 
-/// The intervals of a stage, or the one nothing of a stage without.
-#[derive(Clone)]
-enum Slices {
-    Whole { given: bool },
-    Grid(Partitions),
-}
-
-impl Iterator for Slices {
-    type Item = Option<Partition>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::Whole { given } => (!std::mem::replace(given, true)).then_some(None),
-            Self::Grid(partitions) => partitions.next().map(Some),
-        }
-    }
-}
-
 /// Interval times value, interval first.
 #[derive(Clone)]
 struct Cells {
@@ -265,69 +305,6 @@ impl Iterator for Cells {
         let slice = self.slice?;
         self.value += 1;
         Some((slice, self.value - 1))
-    }
-}
-
-struct Verdict {
-    interval: Option<Interval>,
-    reason: Reason,
-    replaces: bool,
-}
-
-/// The rules of one stage, with every setting read.
-struct Rules {
-    slices: Slices,
-    partial: Partial,
-    grace: bool,
-    /// Done units that end after it are read again.
-    cut_off: Option<Timestamp>,
-}
-
-impl Rules {
-    fn new(time: Option<&TimeUnits>, now: Timestamp, latest: Option<Timestamp>) -> Result<Self> {
-        let Some(time) = time else {
-            return Ok(Self {
-                slices: Slices::Whole { given: false },
-                partial: Partial::Keep,
-                grace: false,
-                cut_off: None,
-            });
-        };
-        let range = Range::read(time, now)?;
-        let cut_off = match (&time.grace, latest) {
-            (Some(grace), Some(latest)) => {
-                let back = latest.to_zoned(range.zone.clone()).checked_sub(grace.0);
-                // A grace that reaches before the calendar's beginning reaches everything.
-                Some(back.map_or(Timestamp::MIN, |zoned| zoned.timestamp()))
-            }
-            _ => None,
-        };
-        // Without a grid the one interval is never partial: its end is the range's.
-        let partial = if time.every == Every::None { Partial::Keep } else { time.partial };
-        let slices = Slices::Grid(Partitions::new(&range, time.every));
-        Ok(Self { slices, partial, grace: time.grace.is_some(), cut_off })
-    }
-
-    fn waits(&self, partition: &Partition) -> bool {
-        self.partial == Partial::Drop && partition.is_partial()
-    }
-
-    /// What to read of a unit; `None` if it is done.
-    fn verdict(&self, partition: Option<Partition>, history: History) -> Option<Verdict> {
-        let Some(Partition { nominal, clipped }) = partition else {
-            return Some(Verdict { interval: None, reason: Reason::Snapshot, replaces: true });
-        };
-        let Some(recorded) = history.recorded_high else {
-            let reason = if history.failed { Reason::FailedBefore } else { Reason::New };
-            return Some(Verdict { interval: Some(clipped), reason, replaces: true });
-        };
-        if recorded < clipped.high {
-            let low = if self.grace { clipped.low } else { recorded.max(clipped.low) };
-            let interval = Some(Interval { low, high: clipped.high });
-            return Some(Verdict { interval, reason: Reason::Unfinished, replaces: self.grace });
-        }
-        let late = self.cut_off.is_some_and(|cut_off| nominal.high > cut_off);
-        late.then_some(Verdict { interval: Some(clipped), reason: Reason::Late, replaces: true })
     }
 }
 

@@ -1,7 +1,8 @@
 //! How a stage is divided, in words that are kept with its history.
 
 use dil_model::Result;
-use dil_model::config::{Every, Units};
+use dil_model::config::Units;
+use dil_model::setting::Every;
 use jiff::Timestamp;
 
 use crate::range::Range;
@@ -14,22 +15,42 @@ use crate::range::Range;
 /// `Config` if `from` is no instant or the zone does not exist.
 pub fn division(units: Option<&Units>) -> Result<String> {
     let mut parts = Vec::new();
-    if let Some(each) = units.and_then(|units| units.each.as_ref()) {
-        let names =
-            if each.fields.is_empty() { each.name.iter().cloned().collect() } else { each.fields.clone() };
-        parts.push(format!("`{}`", names.join("`, `")));
+    for each in units.into_iter().flat_map(Units::lists) {
+        parts.push(format!("`{}`", each.names().join("`, `")));
     }
     if let Some(time) = units.and_then(|units| units.time.as_ref()) {
-        let range = Range::read(time, Timestamp::MAX)?;
-        let from = range.from.to_zoned(range.zone);
-        let (clock, zone) = (from.strftime("%H:%M:%S%.f"), &time.timezone);
-        parts.push(match time.every {
-            Every::None => format!("the time from {}", range.from),
-            Every::Day => format!("days from {clock} {zone}"),
-            Every::Month => format!("months from day {} {clock} {zone}", from.day()),
+        // Any instant that counts as now will do: where `from` moves, only how it moves counts.
+        let range = Range::read(time, Timestamp::UNIX_EPOCH)?;
+        let zone = &time.timezone;
+        let mut schemes = std::iter::once(time.every).chain(time.then.iter().map(|then| then.every));
+        parts.push(match (range.moving, schemes.next()) {
+            (true, Some(Every::None)) => "a window that moves".to_owned(),
+            (true, Some(Every::Step(step))) => format!("{step}s in {zone}"),
+            (false, _) => steps(time.every, range.from, &range, zone),
+            (true, None) => String::new(),
         });
+        for ((at, _), every) in range.schemes.iter().skip(1).zip(schemes) {
+            parts.push(format!("from {at} on {}", steps(every, *at, &range, zone)));
+        }
     }
     Ok(if parts.is_empty() { "nothing".to_owned() } else { parts.join(" and ") })
+}
+
+/// The steps of a range, with of their beginning only what sets the boundaries' place.
+fn steps(every: Every, from: Timestamp, range: &Range, zone: &str) -> String {
+    let Every::Step(step) = every else { return format!("the time from {from}") };
+    let local = from.to_zoned(range.zone.clone());
+    let clock = local.strftime("%H:%M:%S%.f");
+    match (step.months, step.days, step.is_exact()) {
+        (1, 0, _) if step.time.is_zero() => format!("months from day {} {clock} {zone}", local.day()),
+        (0, 1, _) if step.time.is_zero() => format!("days from {clock} {zone}"),
+        (0, 7, _) if step.time.is_zero() => format!("weeks from {} {clock} {zone}", local.strftime("%A")),
+        (0, 0, true) => {
+            let phase = from.as_nanosecond().rem_euclid(step.time.as_nanos().max(1));
+            format!("{step}s, {phase} ns after the full")
+        }
+        _ => format!("{step}s from {from} {zone}"),
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ impl fmt::Display for Reason {
             Self::FailedBefore => "failed before",
             Self::Unfinished => "read on from where it ended",
             Self::Late => "within grace, read again",
-            Self::Snapshot => "no interval, read in full every run",
+            Self::Changed => "another version, read again",
+            Self::Snapshot => "read in full every run",
         })
     }
 }
@@ -20,8 +21,10 @@ impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Done => "already done",
+            Self::Abstinence => "read lately, left alone",
             Self::Partial => "its interval is not over yet",
             Self::Unlisted => "its row left the list",
+            Self::NotChosen => "not chosen",
             Self::BeyondMax => "beyond `max`, left for a later run",
         })
     }

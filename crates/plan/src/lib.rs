@@ -9,11 +9,16 @@
 mod decide;
 mod division;
 mod explain;
+mod key;
 mod limit;
 mod partition;
 mod range;
+mod rules;
+mod select;
 mod signature;
 mod values;
 
 pub use decide::{Decision, History, PlannedUnit, Reason, Skip, StageInput, StagePlan, decide};
 pub use division::division;
+pub use select::Selection;
+pub use values::{ValueList, Values};

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::decide::PlannedUnit;
 
-/// Smaller goes first: what owes rows before what is read again, then the earliest, then by number.
-pub(crate) type Rank = (bool, Timestamp, u64);
+/// Smaller goes first: what owes rows before what is read again, then by time, then by number.
+pub(crate) type Rank = (bool, i64, u64);
 
 /// The first `max` units, known by the last one's rank.
 ///
@@ -38,9 +38,10 @@ impl Limit {
 }
 
 /// The rank of the unit that comes as `number`-th.
-pub(crate) fn rank(number: u64, unit: &PlannedUnit, tried: Option<Timestamp>) -> Rank {
+pub(crate) fn rank(number: u64, unit: &PlannedUnit, tried: Option<Timestamp>, newest_first: bool) -> Rank {
     if unit.again {
-        return (true, tried.unwrap_or(Timestamp::MIN), number);
+        return (true, tried.map_or(i64::MIN, Timestamp::as_microsecond), number);
     }
-    (false, unit.interval.map_or(Timestamp::MIN, |interval| interval.low), number)
+    let low = unit.interval.map_or(i64::MIN, |interval| interval.low.as_microsecond());
+    (false, if newest_first { low.saturating_neg() } else { low }, number)
 }

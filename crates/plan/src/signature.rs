@@ -1,26 +1,45 @@
 //! The name of a unit in the ledger, for ever.
 
-use dil_model::unit::EachRow;
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// Names the unit of these values and of the interval that begins at `low`: `id=42,time=2024-01-01T00:00:00Z`.
-///
-/// Fields stand in the order of their names, so neither the order in the flow file nor that of the upstream rows
-/// matters. The interval is named by its first instant only, so that a unit keeps its name while its end moves. A text is
-/// quoted as JSON where it could be taken for something else: different units never share a name. A unit without
-/// values and interval is `all`.
-pub(crate) fn signature(each: &EachRow, low: Option<Timestamp>) -> String {
-    let mut names: Vec<&String> = each.keys().collect();
-    names.sort_unstable();
-    let mut pairs: Vec<String> = names
-        .iter()
-        .filter_map(|name| Some(format!("{}={}", spell_name(name), spell(each.get(*name)?))))
-        .collect();
-    if let Some(low) = low {
-        pairs.push(format!("time={low}"));
+use crate::key::Field;
+
+/// The fields of a stage's values, spelt once, in the order in which they stand in names.
+#[derive(Debug, Clone)]
+pub(crate) struct Names(Vec<(String, usize)>);
+
+impl Names {
+    pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a String>) -> Self {
+        let mut names: Vec<(&String, usize)> =
+            names.into_iter().enumerate().map(|(at, name)| (name, at)).collect();
+        names.sort_unstable();
+        Self(names.into_iter().map(|(name, at)| (spell_name(name), at)).collect())
     }
-    if pairs.is_empty() { "all".to_owned() } else { pairs.join(",") }
+
+    /// Names the unit with these fields, which stand in the order of the names that were given, and of the interval that
+    /// begins at `low`: `id=42,time=2024-01-01T00:00:00Z`.
+    ///
+    /// Fields stand in the order of their names, so neither the order in the flow file nor that of the upstream rows
+    /// matters. The interval is named by its first instant only, so that a unit keeps its name while its end moves. A text is
+    /// quoted as JSON where it could be taken for something else: different units never share a name. A unit without
+    /// values and interval is `all`.
+    pub(crate) fn signature(&self, fields: &[Field<'_>], low: Option<Timestamp>) -> String {
+        let mut text = String::with_capacity(64);
+        for (name, at) in &self.0 {
+            let Some(field) = fields.get(*at) else { continue };
+            let comma = if text.is_empty() { "" } else { "," };
+            let _ = write!(text, "{comma}{name}=");
+            spell(field, &mut text);
+        }
+        if let Some(low) = low {
+            let comma = if text.is_empty() { "" } else { "," };
+            let _ = write!(text, "{comma}time={low}");
+        }
+        if text.is_empty() { "all".to_owned() } else { text }
+    }
 }
 
 /// The interval is `time`; a field of that name is told apart by its quotes.
@@ -28,10 +47,12 @@ fn spell_name(name: &str) -> String {
     if is_plain(name) && name != "time" { name.to_owned() } else { Value::from(name).to_string() }
 }
 
-fn spell(value: &Value) -> String {
-    match value {
-        Value::String(text) if is_plain(text) && !looks_typed(text) => text.clone(),
-        other => other.to_string(),
+fn spell(field: &Field<'_>, into: &mut String) {
+    match field {
+        Field::Bool(value) => into.push_str(if *value { "true" } else { "false" }),
+        Field::Number(text) => into.push_str(text),
+        Field::Text(text) if is_plain(text) && !looks_typed(text) => into.push_str(text),
+        Field::Text(text) => into.push_str(&Value::from(text.as_ref()).to_string()),
     }
 }
 
@@ -49,7 +70,16 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use dil_model::unit::EachRow;
+
     use super::*;
+    use crate::key;
+
+    fn signature(each: &EachRow, low: Option<Timestamp>) -> String {
+        let mut bytes = Vec::new();
+        each.values().for_each(|value| key::write(value, &mut bytes));
+        Names::new(each.keys()).signature(&key::read(&bytes).collect::<Vec<_>>(), low)
+    }
 
     fn check(each: Value, low: Option<&str>, expect: &str) {
         let each: EachRow = serde_json::from_value(each).unwrap();

@@ -1,124 +1,344 @@
-//! The values that a stage is divided by: rows of another stage, or a literal list.
+//! The values that divide a stage: distinct rows of other stages or literals, and their combinations.
+//!
+//! A stage may have millions of values, so they are kept as bytes in one arena, not as maps: order-preserving keys that
+//! can be told apart, sorted and read back.
 
-use std::cmp::Ordering;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use dil_model::config::Each;
+use dil_model::config::{Each, Units};
 use dil_model::setting::Pattern;
 use dil_model::unit::EachRow;
 use dil_model::{Error, ErrorKind, Result};
-use indexmap::IndexMap;
 use serde_json::Value;
 
-use crate::signature::signature;
+use crate::key::{self, Field};
+use crate::signature::Names;
 
-/// A value, and whether it is among the rows or literals; otherwise only the backlog knows it.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Listed {
-    pub(crate) row: EachRow,
-    pub(crate) listed: bool,
+/// Rows that are collected for one list of values, or for the backlog.
+#[derive(Debug, Clone)]
+pub struct ValueList {
+    names: Vec<String>,
+    version: Vec<String>,
+    filter: Vec<(String, Pattern)>,
+    /// The stage that the rows come from, for messages.
+    origin: String,
+    /// Fields that are needed and were not seen with a value yet.
+    unseen: BTreeSet<String>,
+    /// Fields of the first row that lacked one.
+    known: Vec<String>,
+    rows: u64,
+    generation: u32,
+    arena: Vec<u8>,
+    entries: Vec<Entry>,
+    /// Entries up to here are sorted and distinct.
+    settled: usize,
 }
 
-/// The distinct values, those of the backlog among them, in an order that depends on nothing but themselves.
-///
-/// # Errors
-/// `Config` if a field is not in the rows, `Content` if it is null or no scalar.
-pub(crate) fn values(
-    each: Option<&Each>,
-    rows: Option<&[EachRow]>,
-    backlog: &[EachRow],
-) -> Result<Vec<Listed>> {
-    let Some(each) = each else { return Ok(vec![Listed { row: EachRow::new(), listed: true }]) };
-    let distinct: IndexMap<String, EachRow> = match &each.rows_of {
-        Some(stage) => {
-            let rows = rows.ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Internal,
-                    "plan/no-rows",
-                    format!("the rows of stage `{stage}` were not given"),
-                )
-            })?;
-            of_rows(each, stage, rows)?
-        }
-        None => {
-            let name = each.name.clone().unwrap_or_default();
-            let row = |value: &dil_model::config::Scalar| {
-                EachRow::from_iter([(name.clone(), Value::from(value.0.clone()))])
-            };
-            each.values.iter().map(row).map(|row| (signature(&row, None), row)).collect()
-        }
-    };
-    let unlisted: IndexMap<String, EachRow> = backlog
-        .iter()
-        .map(|row| (signature(row, None), row))
-        .filter(|(name, _)| !distinct.contains_key(name))
-        .map(|(name, row)| (name, row.clone()))
-        .collect();
-    let listed = distinct.into_values().map(|row| Listed { row, listed: true });
-    let unlisted = unlisted.into_values().map(|row| Listed { row, listed: false });
-    let mut values: Vec<Listed> = listed.chain(unlisted).collect();
-    values.sort_by(|a, b| order(&a.row, &b.row));
-    Ok(values)
+/// Where one value is in the arena: its key, and behind it its version.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    start: usize,
+    key: u32,
+    version: u32,
+    generation: u32,
 }
 
-fn of_rows(each: &Each, stage: &str, rows: &[EachRow]) -> Result<IndexMap<String, EachRow>> {
-    let known: BTreeSet<&str> = rows.iter().flat_map(|row| row.keys().map(String::as_str)).collect();
-    if !rows.is_empty() {
-        let used = each.fields.iter().map(String::as_str).chain(each.filter.keys().map(String::as_str));
-        used.into_iter()
-            .filter(|field| !known.contains(field))
-            .try_for_each(|field| Err(missing(stage, field, &known)))?;
+/// Unsettled entries before duplicates are taken out on the way: many rows of few values must not fill the memory.
+const SETTLE_AFTER: usize = 65_536;
+
+impl ValueList {
+    /// The list that `each` describes; a literal one is full already, one of a stage's rows is filled by
+    /// [`ValueList::push`].
+    pub fn new(each: &Each) -> Self {
+        let mut list = Self::empty(each.names().into_iter().map(str::to_owned).collect());
+        list.version.clone_from(&each.version);
+        list.filter = each.filter.iter().map(|(name, pattern)| (name.clone(), pattern.clone())).collect();
+        list.origin = each.rows_of.clone().unwrap_or_default();
+        if each.rows_of.is_some() {
+            list.unseen = each.columns().into_iter().collect();
+        } else {
+            for value in &each.values {
+                list.add(&[Value::from(value.0.as_str())], &[]);
+            }
+        }
+        list
     }
-    let mut distinct = IndexMap::new();
-    for row in rows {
-        if each
-            .filter
-            .iter()
-            .all(|(field, pattern)| row.get(field).is_some_and(|value| matches(value, pattern)))
+
+    /// The list of values that earlier runs planned and that are not done: rows with every name of the stage.
+    pub fn backlog(units: Option<&Units>) -> Self {
+        let lists = units.into_iter().flat_map(Units::lists);
+        Self::empty(lists.flat_map(|each| each.names().into_iter().map(str::to_owned)).collect())
+    }
+
+    fn empty(names: Vec<String>) -> Self {
+        Self {
+            names,
+            version: Vec::new(),
+            filter: Vec::new(),
+            origin: String::new(),
+            unseen: BTreeSet::new(),
+            known: Vec::new(),
+            rows: 0,
+            generation: 0,
+            arena: Vec::new(),
+            entries: Vec::new(),
+            settled: 0,
+        }
+    }
+
+    /// The rows that follow are newer than those before: of two versions of a value theirs counts.
+    pub fn next_generation(&mut self) {
+        self.generation += 1;
+    }
+
+    /// Takes a row, unless `where` leaves it out. Of equal ones, one is kept.
+    ///
+    /// # Errors
+    /// `Content` if a field is null or no scalar.
+    pub fn push(&mut self, row: &EachRow) -> Result<()> {
+        self.rows += 1;
+        self.look_for_fields(row);
+        let passes = |(field, pattern): &(String, Pattern)| {
+            row.get(field).is_some_and(|value| matches(value, pattern))
+        };
+        if !self.filter.iter().all(passes) {
+            return Ok(());
+        }
+        // Where a field is missing everywhere, that is told instead, at the end.
+        if self.names.iter().any(|name| self.unseen.contains(name)) {
+            return Ok(());
+        }
+        let values = self.names.iter().map(|name| scalar(row, name, &self.origin)).collect::<Result<Vec<_>>>()?;
+        let version: Vec<Value> =
+            self.version.iter().map(|name| row.get(name).cloned().unwrap_or(Value::Null)).collect();
+        self.add(&values, &version);
+        if self.entries.len() - self.settled > SETTLE_AFTER.max(self.settled) {
+            self.settle();
+        }
+        Ok(())
+    }
+
+    fn look_for_fields(&mut self, row: &EachRow) {
+        if self.unseen.is_empty() {
+            return;
+        }
+        self.unseen.retain(|name| row.get(name).is_none_or(Value::is_null));
+        if !self.unseen.is_empty() && self.known.is_empty() {
+            self.known = row.keys().cloned().collect();
+        }
+    }
+
+    fn add(&mut self, values: &[Value], version: &[Value]) {
+        let start = self.arena.len();
+        values.iter().for_each(|value| key::write(value, &mut self.arena));
+        let key = self.arena.len() - start;
+        if !version.is_empty() {
+            let pairs = self.version.iter().zip(version).map(|(name, value)| format!("{name}={value}"));
+            self.arena.extend_from_slice(pairs.collect::<Vec<_>>().join(",").as_bytes());
+        }
+        let version = self.arena.len() - start - key;
+        let short = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let generation = self.generation;
+        self.entries.push(Entry { start, key: short(key), version: short(version), generation });
+    }
+
+    /// Sorts, and keeps one entry of each value: of the newest generation, and there of the greatest version.
+    fn settle(&mut self) {
+        let arena = &self.arena;
+        let parts = |entry: &Entry| {
+            let (key, version) = (entry.start + entry.key as usize, entry.version as usize);
+            (arena.get(entry.start..key).unwrap_or_default(), arena.get(key..key + version).unwrap_or_default())
+        };
+        self.entries.sort_unstable_by(|a, b| {
+            let ((a_key, a_version), (b_key, b_version)) = (parts(a), parts(b));
+            let newer = || b.generation.cmp(&a.generation);
+            a_key.cmp(b_key).then_with(newer).then_with(|| b_version.cmp(a_version))
+        });
+        self.entries.dedup_by(|later, kept| parts(later).0 == parts(kept).0);
+        let kept: usize = self.entries.iter().map(|entry| (entry.key + entry.version) as usize).sum();
+        if kept < self.arena.len() / 2 {
+            let mut arena = Vec::with_capacity(kept);
+            for entry in &mut self.entries {
+                let end = entry.start + (entry.key + entry.version) as usize;
+                let start = arena.len();
+                arena.extend_from_slice(self.arena.get(entry.start..end).unwrap_or_default());
+                entry.start = start;
+            }
+            self.arena = arena;
+        }
+        self.settled = self.entries.len();
+    }
+
+    /// # Errors
+    /// `Config` if rows came and a needed field never had a value.
+    fn finish(&mut self) -> Result<()> {
+        if let Some(field) = self.unseen.first()
+            && self.rows > 0
         {
-            let row = pick(each, stage, row)?;
-            distinct.insert(signature(&row, None), row);
+            let stage = &self.origin;
+            let message = format!("the rows of stage `{stage}` have no field `{field}` with a value");
+            let known: Vec<&str> = self.known.iter().map(String::as_str).collect();
+            let hint = if known.is_empty() {
+                format!("`dil preview FLOW {stage}` shows the fields that they have")
+            } else {
+                format!("they have {}", known.join(", "))
+            };
+            return Err(Error::new(ErrorKind::Config, "plan/no-field", message).hint(hint));
+        }
+        self.settle();
+        self.arena.shrink_to_fit();
+        self.entries.shrink_to_fit();
+        Ok(())
+    }
+
+    fn key(&self, number: usize) -> &[u8] {
+        let entry = self.entries.get(number);
+        entry.and_then(|entry| self.arena.get(entry.start..entry.start + entry.key as usize)).unwrap_or_default()
+    }
+
+    fn version(&self, number: usize) -> Option<&str> {
+        let entry = self.entries.get(number)?;
+        let start = entry.start + entry.key as usize;
+        let version = self.arena.get(start..start + entry.version as usize)?;
+        std::str::from_utf8(version).ok().filter(|_| !self.version.is_empty())
+    }
+
+    fn position(&self, key: &[u8]) -> Option<usize> {
+        let compare = |entry: &Entry| {
+            let end = entry.start + entry.key as usize;
+            self.arena.get(entry.start..end).unwrap_or_default().cmp(key)
+        };
+        self.entries.binary_search_by(compare).ok()
+    }
+}
+
+/// All values of a stage: each combination of its lists, and behind them those that only the backlog knows.
+#[derive(Debug, Clone)]
+pub struct Values {
+    lists: Vec<ValueList>,
+    backlog: ValueList,
+    listed: usize,
+    names: Names,
+}
+
+impl Values {
+    /// Puts the lists together, which stand in the order of the flow file.
+    ///
+    /// # Errors
+    /// `Config` if a field that is needed is in no row.
+    pub fn new(mut lists: Vec<ValueList>, mut backlog: ValueList) -> Result<Self> {
+        lists.iter_mut().try_for_each(ValueList::finish)?;
+        backlog.finish()?;
+        let listed = lists.iter().map(|list| list.entries.len()).fold(1, usize::saturating_mul);
+        let names = Names::new(lists.iter().flat_map(|list| &list.names));
+        let mut values = Self { lists, backlog, listed, names };
+        values.forget_listed();
+        Ok(values)
+    }
+
+    /// Of a stage whose lists need no rows of another one, and that has no backlog.
+    ///
+    /// # Errors
+    /// As [`Values::new`].
+    pub fn literal(units: Option<&Units>) -> Result<Self> {
+        let lists = units.into_iter().flat_map(Units::lists).map(ValueList::new).collect();
+        Self::new(lists, ValueList::backlog(units))
+    }
+
+    /// Takes out of the backlog what is listed.
+    fn forget_listed(&mut self) {
+        let mut entries = std::mem::take(&mut self.backlog.entries);
+        entries.retain(|entry| {
+            let mut rest =
+                self.backlog.arena.get(entry.start..entry.start + entry.key as usize).unwrap_or_default();
+            !self.lists.iter().all(|list| {
+                let (own, behind) = rest.split_at(key::length(rest, list.names.len()));
+                rest = behind;
+                list.position(own).is_some()
+            })
+        });
+        self.backlog.entries = entries;
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.listed.saturating_add(self.backlog.entries.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the value is among the lists, not only in the backlog.
+    pub(crate) fn is_listed(&self, number: usize) -> bool {
+        number < self.listed
+    }
+
+    /// Which entry of each list the combination is made of; the last list changes fastest.
+    fn combination(&self, number: usize) -> impl Iterator<Item = (&ValueList, usize)> {
+        let mut rest = number;
+        let mut size = self.listed;
+        self.lists.iter().map(move |list| {
+            size /= list.entries.len().max(1);
+            let at = rest / size.max(1);
+            rest %= size.max(1);
+            (list, at)
+        })
+    }
+
+    fn fields(&self, number: usize) -> Vec<Field<'_>> {
+        match number.checked_sub(self.listed) {
+            Some(behind) => key::read(self.backlog.key(behind)).collect(),
+            None => self.combination(number).flat_map(|(list, at)| key::read(list.key(at))).collect(),
         }
     }
-    Ok(distinct)
-}
 
-fn missing(stage: &str, field: &str, known: &BTreeSet<&str>) -> Error {
-    let names: Vec<&str> = known.iter().copied().collect();
-    let message = format!("the rows of stage `{stage}` have no field `{field}` with a value");
-    let hint = if names.is_empty() {
-        format!("`dil preview FLOW {stage}` shows the fields that they have")
-    } else {
-        format!("they have {}", names.join(", "))
-    };
-    Error::new(ErrorKind::Config, "plan/no-field", message).hint(hint)
-}
-
-fn pick(each: &Each, stage: &str, row: &EachRow) -> Result<EachRow> {
-    let mut picked = EachRow::with_capacity(each.fields.len());
-    for field in &each.fields {
-        let value = row.get(field).unwrap_or(&Value::Null);
-        let trouble = match value {
-            Value::Null => "is null",
-            Value::Array(_) => "is a list",
-            Value::Object(_) => "is an object",
-            _ => {
-                picked.insert(field.clone(), value.clone());
-                continue;
-            }
-        };
-        let message =
-            format!("field `{field}` {trouble} in a row of stage `{stage}`, so it cannot name a unit");
-        let hint = match value {
-            Value::Null => {
-                format!("leave such rows out with `where: {{ {field}: \".+\" }}`, or take other fields")
-            }
-            _ => "units are made of texts, numbers and bools; take a field inside of it in the stage before"
-                .to_owned(),
-        };
-        return Err(Error::new(ErrorKind::Content, "plan/no-value", message).hint(hint));
+    /// The name of the unit of this value and interval, written over `text`.
+    pub(crate) fn signature(&self, number: usize, low: Option<jiff::Timestamp>) -> String {
+        self.names.signature(&self.fields(number), low)
     }
-    Ok(picked)
+
+    /// The value's fields.
+    pub(crate) fn row(&self, number: usize) -> EachRow {
+        let names = self.lists.iter().flat_map(|list| &list.names);
+        names.cloned().zip(self.fields(number).into_iter().map(Field::into_value)).collect()
+    }
+
+    /// One field of the value, as text.
+    pub(crate) fn text(&self, number: usize, name: &str) -> Option<Cow<'_, str>> {
+        let at = self.lists.iter().flat_map(|list| &list.names).position(|known| known == name)?;
+        self.fields(number).into_iter().nth(at).map(Field::into_text)
+    }
+
+    /// What tells this version of the value from others, if the lists have versions.
+    pub(crate) fn version(&self, number: usize) -> Option<String> {
+        if number >= self.listed {
+            return None;
+        }
+        let parts: Vec<&str> = self.combination(number).filter_map(|(list, at)| list.version(at)).collect();
+        (!parts.is_empty()).then(|| parts.join(","))
+    }
+}
+
+fn scalar(row: &EachRow, field: &str, stage: &str) -> Result<Value> {
+    let value = row.get(field).unwrap_or(&Value::Null);
+    let trouble = match value {
+        Value::Null => "is null",
+        Value::Array(_) => "is a list",
+        Value::Object(_) => "is an object",
+        _ => return Ok(value.clone()),
+    };
+    let message = format!("field `{field}` {trouble} in a row of stage `{stage}`, so it cannot name a unit");
+    let hint = match value {
+        Value::Null => {
+            format!("leave such rows out with `where: {{ {field}: \".+\" }}`, or take other fields")
+        }
+        _ => "units are made of texts, numbers and bools; take a field inside of it in the stage before"
+            .to_owned(),
+    };
+    Err(Error::new(ErrorKind::Content, "plan/no-value", message).hint(hint))
 }
 
 fn matches(value: &Value, pattern: &Pattern) -> bool {
@@ -129,140 +349,5 @@ fn matches(value: &Value, pattern: &Pattern) -> bool {
     }
 }
 
-/// By field in the order of the flow file's `fields`: bools, then numbers by size, then texts.
-fn order(a: &EachRow, b: &EachRow) -> Ordering {
-    a.values()
-        .zip(b.values())
-        .map(|(a, b)| order_values(a, b))
-        .find(|order| order.is_ne())
-        .unwrap_or(Ordering::Equal)
-}
-
-fn order_values(a: &Value, b: &Value) -> Ordering {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => {
-            // Integers above 2^53 share their float with neighbours; the later steps tell them apart.
-            let float = |number: &serde_json::Number| number.as_f64().unwrap_or(f64::NAN);
-            let by_size = float(a).total_cmp(&float(b)).then_with(|| a.as_i128().cmp(&b.as_i128()));
-            by_size.then_with(|| a.to_string().cmp(&b.to_string()))
-        }
-        (Value::String(a), Value::String(b)) => a.cmp(b),
-        (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
-        _ => rank(a).cmp(&rank(b)),
-    }
-}
-
-fn rank(value: &Value) -> u8 {
-    match value {
-        Value::Null => 0,
-        Value::Bool(_) => 1,
-        Value::Number(_) => 2,
-        Value::String(_) => 3,
-        Value::Array(_) | Value::Object(_) => 4,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use dil_model::config::Scalar;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn each(fields: &[&str], filter: &[(&str, &str)]) -> Each {
-        Each {
-            rows_of: Some("surveys".into()),
-            fields: fields.iter().map(ToString::to_string).collect(),
-            filter: filter
-                .iter()
-                .map(|(field, pattern)| (field.to_string(), Pattern::parse(pattern).unwrap()))
-                .collect(),
-            ..Each::default()
-        }
-    }
-
-    fn rows(rows: Value) -> Vec<EachRow> {
-        serde_json::from_value(rows).unwrap()
-    }
-
-    fn check(each: &Each, given: Value, expect: &[&str]) {
-        let found = values(Some(each), Some(&rows(given)), &[]).unwrap();
-        let found: Vec<String> = found.iter().map(|value| signature(&value.row, None)).collect();
-        assert_eq!(found, expect);
-    }
-
-    #[test]
-    fn equal_rows_are_one_unit_and_numbers_are_sorted_as_numbers() {
-        check(
-            &each(&["id"], &[]),
-            json!([{ "id": 10, "n": "a" }, { "id": 2 }, { "id": 10, "n": "b" }]),
-            &["id=2", "id=10"],
-        );
-        check(
-            &each(&["a", "b"], &[]),
-            json!([{ "b": "x", "a": 1 }, { "b": "y", "a": 1 }, { "a": 1, "b": "x" }]),
-            &["a=1,b=x", "a=1,b=y"],
-        );
-    }
-
-    #[test]
-    fn no_rows_make_no_units() {
-        check(&each(&["id"], &[("status", "active")]), json!([]), &[]);
-    }
-
-    #[test]
-    fn a_condition_matches_the_whole_text_and_never_a_null() {
-        let given = json!([
-            { "id": 1, "status": "active" }, { "id": 2, "status": "inactive" }, { "id": 3, "status": null },
-            { "id": 4, "status": "paused" }, { "id": 5 }, { "id": null, "status": "gone" }, { "id": 7, "status": "active\n" }
-        ]);
-        check(&each(&["id"], &[("status", "active|paused")]), given.clone(), &["id=1", "id=4"]);
-        check(&each(&["id"], &[("id", "[12]"), ("status", ".*active")]), given, &["id=1", "id=2"]);
-        check(
-            &each(&["id"], &[("ok", "true")]),
-            json!([{ "id": 1, "ok": true }, { "id": 2, "ok": false }]),
-            &["id=1"],
-        );
-    }
-
-    #[test]
-    fn says_which_field_has_no_value() {
-        let error = |fields: &[&str], given: Value| {
-            values(Some(&each(fields, &[])), Some(&rows(given)), &[]).unwrap_err()
-        };
-        let missing = error(&["idd"], json!([{ "id": 1, "name": "x" }]));
-        assert_eq!(missing.message, "the rows of stage `surveys` have no field `idd` with a value");
-        assert_eq!(missing.hint.as_deref(), Some("they have id, name"));
-        let null = error(&["id"], json!([{ "id": 1 }, { "id": null }]));
-        assert_eq!(null.message, "field `id` is null in a row of stage `surveys`, so it cannot name a unit");
-        assert_eq!(error(&["id"], json!([{ "id": [1] }])).code, "plan/no-value");
-    }
-
-    #[test]
-    fn a_literal_list_is_texts() {
-        let each = Each {
-            values: ["us", "eu", "us"].map(|text| Scalar(text.into())).into(),
-            name: Some("region".into()),
-            ..Each::default()
-        };
-        let found: Vec<String> =
-            values(Some(&each), None, &[]).unwrap().iter().map(|value| signature(&value.row, None)).collect();
-        assert_eq!(found, ["region=eu", "region=us"]);
-    }
-
-    proptest! {
-        #[test]
-        fn the_order_of_the_rows_does_not_matter(ids in prop::collection::vec((-4_i64..4, "[ab]{0,2}"), 0..12), seed in any::<u64>()) {
-            let rows: Vec<EachRow> = ids.iter().map(|(a, b)| EachRow::from_iter([("a".to_owned(), json!(a)), ("b".to_owned(), json!(b))])).collect();
-            let mut shuffled = rows.clone();
-            let mut state = seed;
-            for at in (1..shuffled.len()).rev() {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                shuffled.swap(at, (state >> 33) as usize % (at + 1));
-            }
-            let each = each(&["b", "a"], &[("b", "a*")]);
-            prop_assert_eq!(values(Some(&each), Some(&rows), &[]).unwrap(), values(Some(&each), Some(&shuffled), &[]).unwrap());
-        }
-    }
-}
+mod tests;

@@ -1,14 +1,18 @@
 //! Values that settings are made of: they carry their unit in their spelling.
 
+mod bound;
 mod column_type;
 mod duration;
+mod every;
 mod instant;
 mod pattern;
 mod rate;
 mod size;
 
+pub use bound::Bound;
 pub use column_type::ColumnType;
 pub use duration::{CalendarSpan, HumanDuration, Waits};
+pub use every::{Every, Step};
 pub use instant::Instant;
 pub use pattern::Pattern;
 pub use rate::Rate;

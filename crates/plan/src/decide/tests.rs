@@ -1,13 +1,17 @@
 //! The rules one by one, then as properties over many runs.
 
-use dil_model::{Error, ErrorKind};
 use std::collections::BTreeMap;
 
-use dil_model::config::{Each, Scalar};
+use dil_model::config::{Each, Order, Partial, Scalar};
+use dil_model::setting::Every;
+use dil_model::{Error, ErrorKind};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::partition::Partitions;
+use crate::range::Range;
+use crate::values::ValueList;
 
 fn at(text: &str) -> Timestamp {
     let text = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
@@ -33,16 +37,23 @@ fn done(high: &str) -> History {
 }
 
 fn ledger(entries: &[(&str, History)]) -> Ledger {
-    entries.iter().map(|(signature, history)| (signature.to_string(), *history)).collect()
+    entries.iter().map(|(signature, history)| (signature.to_string(), history.clone())).collect()
+}
+
+/// What would be asked of a ledger with these entries.
+fn look_up(ledger: &Ledger) -> impl FnMut(&[String]) -> Result<Vec<Option<History>>> {
+    |names| Ok(names.iter().map(|name| ledger.get(name).cloned()).collect())
 }
 
 fn plan(units: &Units, now: &str, ledger: &Ledger) -> Vec<Decision> {
+    plan_only(units, now, ledger, None)
+}
+
+fn plan_only(units: &Units, now: &str, ledger: &Ledger, only: Option<&Selection>) -> Vec<Decision> {
     let latest = ledger.values().filter_map(|history| history.recorded_high).max();
-    let input = StageInput { units: Some(units), now: at(now), rows: None, backlog: &[], latest };
-    decide(&input, |signature: &str| Ok(ledger.get(signature).copied()))
-        .unwrap()
-        .map(Result::unwrap)
-        .collect()
+    let values = Values::literal(Some(units)).unwrap();
+    let input = StageInput { units: Some(units), now: at(now), values: &values, latest, only };
+    decide(&input, look_up(ledger)).unwrap().map(Result::unwrap).collect()
 }
 
 /// `signature low..high reason[ adds]` of what runs; dates only.
@@ -85,9 +96,10 @@ fn days_done(days: &[u32]) -> Ledger {
 
 #[test]
 fn a_stage_without_units_is_one_unit_that_runs_every_time() {
-    let input = StageInput { units: None, now: at("2020-01-01"), rows: None, backlog: &[], latest: None };
-    let history = |_: &str| Ok(Some(History { done_before: true, ..History::default() }));
-    let decisions: Vec<Decision> = decide(&input, history).unwrap().map(Result::unwrap).collect();
+    let values = Values::literal(None).unwrap();
+    let input = StageInput { units: None, now: at("2020-01-01"), values: &values, latest: None, only: None };
+    let known = ledger(&[("all", History { done_before: true, ..History::default() })]);
+    let decisions: Vec<Decision> = decide(&input, look_up(&known)).unwrap().map(Result::unwrap).collect();
     let [Decision::Run(unit)] = &decisions[..] else { panic!("{decisions:?}") };
     assert_eq!(
         (unit.signature.as_str(), unit.interval, unit.reason, unit.replaces),
@@ -224,7 +236,7 @@ fn no_unit_starves_behind_late_or_full_ones() {
     let full = with_values(Units::default(), &["f1", "f2", "f3"], Some(2));
     let read = |day: &str| History { done_before: true, tried: Some(at(day)), ..History::default() };
     let known = ledger(&[("f=f1", read("2020-01-02")), ("f=f2", read("2020-01-01"))]);
-    assert_eq!(runs(&plan(&full, "2020-02-01", &known)), ["f2  Snapshot", "f3  Snapshot"]);
+    assert_eq!(runs(&plan(&full, "2020-02-01", &known)), ["f2  Snapshot", "f3  New"]);
 }
 
 #[test]
@@ -239,22 +251,15 @@ fn a_range_that_begins_in_the_future_has_no_units_yet() {
 fn no_rows_upstream_make_no_units_in_any_interval() {
     let each = Each { rows_of: Some("s".into()), fields: vec!["id".into()], ..Each::default() };
     let units = Units { each: Some(each), ..daily_until("2020-01-06") };
-    let input = StageInput {
-        units: Some(&units),
-        now: at("2020-02-01"),
-        rows: Some(&[]),
-        backlog: &[],
-        latest: None,
-    };
-    assert_eq!(decide(&input, |_: &str| Ok(None)).unwrap().count(), 0);
+    assert_eq!(plan(&units, "2020-02-01", &Ledger::new()), []);
 }
 
 #[test]
 fn what_the_ledger_cannot_tell_ends_the_plan() {
     let units = daily_until("2020-01-06");
-    let input =
-        StageInput { units: Some(&units), now: at("2020-02-01"), rows: None, backlog: &[], latest: None };
-    let broken = |_: &str| Err(Error::new(ErrorKind::State, "state/corrupt", "unreadable"));
+    let values = Values::literal(Some(&units)).unwrap();
+    let input = StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
+    let broken = |_: &[String]| Err(Error::new(ErrorKind::State, "state/corrupt", "unreadable"));
     let items: Vec<Result<Decision>> = decide(&input, broken).unwrap().collect();
     assert!(matches!(&items[..], [Err(error)] if error.code == "state/corrupt"));
 }
@@ -262,20 +267,123 @@ fn what_the_ledger_cannot_tell_ends_the_plan() {
 #[test]
 fn a_million_units_are_not_held() {
     let units = time(json!({ "from": "0001-01-01", "to": "9999-01-01", "every": "day" }));
-    let input =
-        StageInput { units: Some(&units), now: at("2020-02-01"), rows: None, backlog: &[], latest: None };
+    let values = Values::literal(Some(&units)).unwrap();
+    let input = StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
     let asked = std::cell::Cell::new(0);
-    let history = |_: &str| {
-        asked.set(asked.get() + 1);
-        Ok(None)
+    let history = |names: &[String]| {
+        asked.set(asked.get() + names.len());
+        Ok(vec![None; names.len()])
     };
     assert_eq!(decide(&input, history).unwrap().take(3).count(), 3);
-    assert_eq!(asked.get(), 3);
+    assert_eq!(asked.get(), BATCH);
+}
+
+#[test]
+fn far_too_many_units_are_refused() {
+    let units = time(json!({ "from": "0001-01-01", "to": "9999-01-01", "every": "PT1M" }));
+    let values = Values::literal(Some(&units)).unwrap();
+    let input = StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
+    let error = decide(&input, |_: &[String]| Ok(Vec::new())).err().unwrap();
+    assert_eq!(error.code, "plan/too-many-units");
+}
+
+#[test]
+fn a_snapshot_reads_the_whole_range_every_time() {
+    // DIL's example O. BETTER B19: not only what lies behind the recorded high.
+    let units = Units { snapshot: true, ..time(json!({ "from": "2020-01-01", "to": "2020-01-16" })) };
+    let known = ledger(&[("time=2020-01-01T00:00:00Z", done("2020-01-15"))]);
+    assert_eq!(runs(&plan(&units, "2020-02-01", &known)), ["01-01..01-16 Snapshot"]);
+}
+
+#[test]
+fn a_window_that_moves_is_one_unit_read_in_full() {
+    let units = time(json!({ "from": "P3D", "to": "P0D" }));
+    let decisions = plan(&units, "2020-01-20T10:00:00Z", &ledger(&[("all", done("2020-01-19"))]));
+    assert_eq!(runs(&decisions), ["01-17..01-20 Snapshot"]);
+    let Decision::Run(unit) = &decisions[0] else { panic!("{decisions:?}") };
+    assert_eq!((unit.signature.as_str(), unit.nominal), ("all", None));
+}
+
+#[test]
+fn late_rows_may_be_added_instead_of_read_again() {
+    let units = |to: &str, every: &str| time(json!({ "from": "2020-01-01", "to": to, "every": every, "grace": "2d", "late": "append" }));
+    let decisions = plan(&units("2020-01-06", "day"), "2020-02-01", &days_done(&[1, 2, 3, 4]));
+    assert_eq!(runs(&decisions), ["01-03..01-04 Late adds", "01-04..01-05 Late adds", "01-05..01-06 New"]);
+    // DIL's example B, with two days.
+    let known = ledger(&[("time=2020-01-01T00:00:00Z", done("2020-01-15"))]);
+    assert_eq!(runs(&plan(&units("2020-01-16", "none"), "2020-02-01", &known)), ["01-13..01-16 Unfinished adds"]);
+}
+
+/// Recorded up to `high`, in a run of that time.
+fn read_at(high: &str) -> History {
+    History { recorded_at: Some(at(high)), ..done(high) }
+}
+
+#[test]
+fn abstinence_leaves_alone_what_was_read_lately_and_nothing_that_failed() {
+    let units = |days: u32| Units {
+        abstinence: Some(serde_json::from_value(json!(format!("{days}d"))).unwrap()),
+        ..time(json!({ "from": "2020-01-01" }))
+    };
+    let known = ledger(&[("time=2020-01-01T00:00:00Z", read_at("2020-01-15"))]);
+    // DIL's examples C and C2. BETTER B17, B18: no empty interval, and the low watermark does not move.
+    assert_eq!(runs(&plan(&units(1), "2020-01-16", &known)), ["01-15..01-16 Unfinished adds"]);
+    let decisions = plan(&units(2), "2020-01-16", &known);
+    assert_eq!((runs(&decisions).len(), skips(&decisions, Skip::Abstinence)), (0, 1));
+    let owing = History { owing: true, failed: true, ..read_at("2020-01-15") };
+    let known = ledger(&[("time=2020-01-01T00:00:00Z", owing)]);
+    assert_eq!(runs(&plan(&units(2), "2020-01-16", &known)), ["01-15..01-16 Unfinished adds"]);
+}
+
+#[test]
+fn a_unit_is_read_again_when_its_version_changes_and_else_not() {
+    let each = Each { rows_of: Some("s".into()), fields: vec!["path".into()], version: vec!["size".into()], ..Each::default() };
+    let units = Units { each: Some(each), ..Units::default() };
+    let mut list = ValueList::new(units.each.as_ref().unwrap());
+    for (path, size) in [("a", 1), ("b", 2), ("c", 3)] {
+        list.push(&serde_json::from_value(json!({ "path": path, "size": size })).unwrap()).unwrap();
+    }
+    let values = Values::new(vec![list], ValueList::backlog(Some(&units))).unwrap();
+    let read = |version: &str| History { done_before: true, version: Some(version.into()), ..History::default() };
+    let known = ledger(&[("path=a", read("size=1")), ("path=b", read("size=1"))]);
+    let input = StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
+    let decisions: Vec<Decision> = decide(&input, look_up(&known)).unwrap().map(Result::unwrap).collect();
+    let found: Vec<(&str, Reason, Option<&str>)> = decisions
+        .iter()
+        .filter_map(|decision| match decision {
+            Decision::Run(unit) => Some((unit.signature.as_str(), unit.reason, unit.version.as_deref())),
+            Decision::Skip { .. } => None,
+        })
+        .collect();
+    assert_eq!(found, [("path=b", Reason::Changed, Some("size=2")), ("path=c", Reason::New, Some("size=3"))]);
+}
+
+#[test]
+fn newest_first_goes_from_the_end_and_max_takes_from_there() {
+    let units = Units { order: Order::NewestFirst, ..with_values(daily_until("2020-01-04"), &["a", "b"], Some(3)) };
+    let decisions = plan(&units, "2020-02-01", &Ledger::new());
+    assert_eq!(runs(&decisions), ["a 01-03..01-04 New", "b 01-03..01-04 New", "a 01-02..01-03 New"]);
+}
+
+#[test]
+fn a_choice_leaves_the_others_for_later() {
+    let units = with_values(daily_until("2020-01-04"), &["a", "b"], None);
+    let failed = History { failed: true, owing: true, ..History::default() };
+    let known = ledger(&[("f=a,time=2020-01-01T00:00:00Z", failed.clone()), ("f=b,time=2020-01-02T00:00:00Z", failed)]);
+    let chosen = |only: Selection| plan_only(&units, "2020-02-01", &known, Some(&only));
+    let b = Selection { values: vec![("f".into(), "b".into())], ..Selection::default() };
+    assert_eq!(runs(&chosen(b.clone())), ["b 01-01..01-02 New", "b 01-02..01-03 FailedBefore", "b 01-03..01-04 New"]);
+    let day = Selection { time: Selection::stretch(at("2020-01-02T12:00:00Z"), None), ..b };
+    let decisions = chosen(day);
+    assert_eq!(runs(&decisions), ["b 01-02..01-03 FailedBefore"]);
+    assert_eq!(decisions.iter().filter(|decision| decision.owing().is_some()).count(), 6);
+    let failed = Selection { failed: true, ..Selection::default() };
+    assert_eq!(runs(&chosen(failed)), ["a 01-01..01-02 FailedBefore", "b 01-02..01-03 FailedBefore"]);
 }
 
 fn some_units() -> impl Strategy<Value = Units> {
     let zone = prop::sample::select(vec!["UTC", "Europe/Vienna", "Pacific/Apia", "Asia/Kathmandu"]);
-    let every = prop::sample::select(vec!["none", "day", "month"]);
+    let every = prop::sample::select(vec!["none", "day", "week", "month", "PT50H"]);
     let partial = prop::sample::select(vec!["keep", "drop"]);
     (zone, every, partial, prop::option::of(1_u64..9), 0_usize..3).prop_map(
         |(zone, every, partial, max, values)| {
@@ -338,7 +446,7 @@ proptest! {
         let end = Timestamp::from_second(second).unwrap();
         let time = units.time.as_ref().unwrap();
         let range = Range::read(time, end).unwrap();
-        let expect: Vec<Partition> = Partitions::new(&range, time.every)
+        let expect: Vec<Partition> = Partitions::new(&range, Order::OldestFirst)
             .filter(|p| time.partial == Partial::Keep || time.every == Every::None || !p.is_partial()).collect();
         for intervals in read.values_mut() {
             intervals.sort();
@@ -362,8 +470,11 @@ proptest! {
         turned.rotate_left(turn % rows.len());
         turned.reverse();
         let decisions = |rows: &[EachRow]| -> Vec<Decision> {
-            let input = StageInput { units: Some(&units), now: at("2020-02-01"), rows: Some(rows), backlog: &[], latest: None };
-            decide(&input, |_: &str| Ok(None)).unwrap().map(Result::unwrap).collect()
+            let mut list = ValueList::new(units.each.as_ref().unwrap());
+            rows.iter().for_each(|row| list.push(row).unwrap());
+            let values = Values::new(vec![list], ValueList::backlog(Some(&units))).unwrap();
+            let input = StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
+            decide(&input, |names: &[String]| Ok(vec![None; names.len()])).unwrap().map(Result::unwrap).collect()
         };
         prop_assert_eq!(decisions(&rows), decisions(&turned));
     }

@@ -1,0 +1,40 @@
+//! Which units a user wants, of those that a stage has.
+
+use dil_model::Interval;
+use jiff::Timestamp;
+
+use crate::decide::History;
+use crate::values::Values;
+
+/// What a unit must be to run, beside what the rules of its stage say.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Selection {
+    /// Fields of the unit's values, and their text.
+    pub values: Vec<(String, String)>,
+    /// The unit's interval shares an instant with this one.
+    pub time: Option<Interval>,
+    /// Its last try failed.
+    pub failed: bool,
+}
+
+impl Selection {
+    pub(crate) fn admits_cell(&self, values: &Values, number: usize, nominal: Option<Interval>) -> bool {
+        let same = |(name, text): &(String, String)| {
+            values.text(number, name).is_some_and(|value| value.as_ref() == text.as_str())
+        };
+        let in_time = self.time.is_none_or(|time| {
+            nominal.is_some_and(|nominal| nominal.low < time.high && time.low < nominal.high)
+        });
+        in_time && self.values.iter().all(same)
+    }
+
+    pub(crate) fn admits(&self, history: &History) -> bool {
+        !self.failed || history.failed
+    }
+
+    /// The stretch that a text names: an instant, or two with `..` between.
+    pub fn stretch(low: Timestamp, high: Option<Timestamp>) -> Option<Interval> {
+        let one = || low.checked_add(jiff::SignedDuration::from_nanos(1)).ok();
+        Interval::new(low, high.or_else(one)?)
+    }
+}
