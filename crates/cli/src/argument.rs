@@ -166,6 +166,10 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub(crate) as_of: Option<Timestamp>,
 
+    /// Lists units that would not run, too, and why
+    #[arg(long)]
+    pub(crate) skipped: bool,
+
     /// The most units to show of a stage
     #[arg(long, value_name = "N", default_value_t = 12)]
     pub(crate) units: usize,

@@ -16,7 +16,7 @@ mod settings;
 pub use event::{Event, EventSink, Outcome, RunSummary, StageSummary};
 pub use execute::work;
 pub use ledger::{LedgerView, ResetReport, RunRow, StageRow, UnitFilter, UnitRow};
-pub use plan::{PlanReport, PlanUnit, StagePlan, plan};
+pub use plan::{PlanOptions, PlanReport, PlanUnit, SkippedUnit, StagePlan, plan};
 pub use preview::{Preview, preview};
 pub use run::run;
 pub use settings::{EnvSecrets, RunOptions, Settings, Stop, default_lease, default_state_dir};

@@ -3,15 +3,15 @@
 use dil_flow::Checked;
 use dil_model::Result;
 use dil_model::config::{
-    Compression, Connection, FilesWrite, Flow, Paginate, Publish, Stage, Units, Write, WriteMode,
+    Compression, Connection, FilesWrite, Flow, Late, Paginate, Publish, Stage, Units, Write, WriteMode,
 };
 use dil_model::template;
-use dil_plan::{Decision, History, PlannedUnit, StageInput};
+use dil_plan::{Decision, PlannedUnit, StageInput, ValueList, Values};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::ledger::Ledger;
-use crate::run::{Origin, changed_division, check_declared, origin, values_from};
+use crate::run::{changed_division, check_declared, count, origin};
 use crate::settings::Settings;
 
 /// Units that a plan shows one by one.
@@ -24,12 +24,23 @@ pub struct PlanReport {
     pub flow: String,
     /// What it is for.
     pub description: Option<String>,
+    /// What counts as now, RFC 3339.
+    pub as_of: String,
     /// Its memory budget.
     pub memory: String,
     /// The most units that run at once.
     pub parallel: u32,
     /// The stages in the order they run.
     pub stages: Vec<StagePlan>,
+}
+
+/// What to plan.
+#[derive(Debug, Clone)]
+pub struct PlanOptions {
+    /// What counts as now.
+    pub now: Timestamp,
+    /// Whether units that would not run are listed, too.
+    pub skipped: bool,
 }
 
 /// What a run would do in one stage.
@@ -48,6 +59,9 @@ pub struct StagePlan {
     pub values_known: bool,
     /// Why others would not, with their number.
     pub skipped: Vec<(String, u64)>,
+    /// Which ones would not; the first ten thousand, if they were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped_units: Vec<SkippedUnit>,
     /// The first request of the first unit, secrets masked.
     pub first_request: Option<String>,
     /// The bounds that its requests keep.
@@ -73,26 +87,39 @@ pub struct PlanUnit {
     pub reason: String,
 }
 
-/// Plans every stage.
+/// One unit that would not run.
+#[derive(Debug, Clone, Serialize)]
+pub struct SkippedUnit {
+    /// Its name.
+    pub signature: String,
+    /// Why it would not.
+    pub reason: String,
+}
+
+/// Plans a flow. The report has no stages yet: those come one by one, as they are planned.
 ///
 /// # Errors
-/// `State` if the ledger is broken, `Config` if a stage cannot be planned.
-pub fn plan(flow: &Checked, settings: &Settings, now: Timestamp) -> Result<PlanReport> {
+/// `State` if the ledger is broken; what comes with a stage: `Config` if it cannot be planned.
+pub fn plan<'a>(
+    flow: &'a Checked,
+    settings: &Settings,
+    options: &'a PlanOptions,
+) -> Result<(PlanReport, impl Iterator<Item = Result<StagePlan>> + use<'a>)> {
     let ledger = Ledger::open_existing(&settings.state_dir)?;
-    let stages = flow.order().iter().filter_map(|name| flow.flow.stages.get(name).map(|stage| (name, stage)));
-    let stages = stages
-        .map(|(name, stage)| {
-            plan_stage(&flow.flow, name, stage, ledger.as_ref(), now)
-                .map_err(|error| error.at(format!("stage {name}")))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Ok(PlanReport {
+    let report = PlanReport {
         flow: flow.flow.flow.clone(),
         description: flow.flow.description.clone(),
+        as_of: options.now.to_string(),
         memory: flow.flow.memory.to_string(),
         parallel: flow.flow.parallel,
-        stages,
-    })
+        stages: Vec::new(),
+    };
+    let stages = flow.order().iter().filter_map(|name| flow.flow.stages.get(name).map(|stage| (name, stage)));
+    let stages = stages.map(move |(name, stage)| {
+        plan_stage(&flow.flow, name, stage, ledger.as_ref(), options)
+            .map_err(|error| error.at(format!("stage {name}")))
+    });
+    Ok((report, stages))
 }
 
 fn plan_stage(
@@ -100,11 +127,8 @@ fn plan_stage(
     name: &str,
     stage: &Stage,
     ledger: Option<&Ledger>,
-    now: Timestamp,
+    options: &PlanOptions,
 ) -> Result<StagePlan> {
-    if let Some(ledger) = ledger {
-        check_declared(ledger, &flow.flow, name, stage)?;
-    }
     let mut plan = StagePlan {
         stage: name.to_owned(),
         description: stage.description.clone(),
@@ -112,33 +136,28 @@ fn plan_stage(
         units_total: 0,
         values_known: true,
         skipped: Vec::new(),
+        skipped_units: Vec::new(),
         first_request: None,
         limits: limits(flow, stage),
         files: files(stage),
         guarantee: guarantee(stage),
         note: None,
     };
+    let mut latest = None;
     if let Some(ledger) = ledger {
+        check_declared(ledger, &flow.flow, name, stage)?;
         changed_division(ledger, &flow.flow, name, stage)?;
+        (latest, _) = ledger.stage_progress(&flow.flow, name)?;
     }
     let upstream = upstream_rows(flow, name, stage, ledger)?;
     plan.note = upstream.note;
     plan.values_known = upstream.known;
     let units = if upstream.known { stage.units.clone() } else { stage.units.as_ref().map(of_any_value) };
-    let latest = ledger
-        .map(|ledger| ledger.stage_progress(&flow.flow, name))
-        .transpose()?
-        .and_then(|(latest, _)| latest);
-    let input = StageInput {
-        units: units.as_ref(),
-        now,
-        rows: upstream.origin.rows.as_deref(),
-        backlog: &upstream.origin.backlog,
-        latest,
-    };
-    let history = |signature: &str| {
-        let found = ledger.map(|ledger| ledger.history(&flow.flow, name, signature)).transpose()?.flatten();
-        Ok(found.as_ref().map(History::from))
+    let input =
+        StageInput { units: units.as_ref(), now: options.now, values: &upstream.values, latest, only: None };
+    let history = |names: &[String]| match ledger {
+        Some(ledger) => ledger.histories((&flow.flow, name), "", names),
+        None => Ok(vec![None; names.len()]),
     };
     for decision in dil_plan::decide(&input, history)? {
         match decision? {
@@ -151,12 +170,12 @@ fn plan_stage(
                     plan.units.push(shown(&unit));
                 }
             }
-            Decision::Skip { why, .. } => {
-                let why = why.to_string();
-                match plan.skipped.iter_mut().find(|(known, _)| *known == why) {
-                    Some((_, count)) => *count += 1,
-                    None => plan.skipped.push((why, 1)),
+            Decision::Skip { why, signature, .. } => {
+                let reason = why.to_string();
+                if options.skipped && plan.skipped_units.len() < UNITS_SHOWN {
+                    plan.skipped_units.push(SkippedUnit { signature, reason: reason.clone() });
                 }
+                count(&mut plan.skipped, reason);
             }
         }
     }
@@ -174,34 +193,64 @@ fn shown(unit: &PlannedUnit) -> PlanUnit {
 
 /// What a stage's units are made from, as far as it is known.
 struct Upstream {
-    origin: Origin,
+    values: Values,
     known: bool,
     note: Option<String>,
 }
 
 fn upstream_rows(flow: &Flow, name: &str, stage: &Stage, ledger: Option<&Ledger>) -> Result<Upstream> {
-    let Some((each, upstream)) = values_from(stage.units.as_ref()) else {
-        return Ok(Upstream { origin: Origin::default(), known: true, note: None });
+    let units = stage.units.as_ref();
+    if stage.upstreams().is_empty() {
+        return Ok(Upstream { values: Values::literal(units)?, known: true, note: None });
+    }
+    let mut latest = Vec::new();
+    for upstream in stage.upstreams() {
+        let rows = ledger.map(|ledger| ledger.latest_rows(&flow.flow, upstream)).transpose()?.flatten();
+        let (Some(ledger), Some((run, started))) = (ledger, rows) else {
+            let note = format!("how many values stage `{upstream}` gives is unknown until it has run once");
+            return Ok(Upstream { values: any_values(units)?, known: false, note: Some(note) });
+        };
+        latest.push((ledger, upstream, run, started));
+    }
+    let runs: Vec<&str> = latest.iter().map(|(_, _, run, _)| run.as_str()).collect();
+    let Some((ledger, upstream, _, started)) = latest.first() else {
+        return Ok(Upstream { values: Values::literal(units)?, known: true, note: None });
     };
-    let latest = ledger.map(|ledger| ledger.latest_rows(&flow.flow, upstream)).transpose()?.flatten();
-    let (Some(ledger), Some((run, started))) = (ledger, latest) else {
-        let any = each.fields.iter().map(|field| (field.clone(), "?".into())).collect();
-        let note = format!("how many values stage `{upstream}` gives is unknown until it has run once");
-        let origin = Origin { rows: Some(vec![any]), ..Origin::default() };
-        return Ok(Upstream { origin, known: false, note: Some(note) });
-    };
-    let origin = origin(ledger, &flow.flow, name, stage, &run)?;
+    let values = origin(ledger, &flow.flow, name, stage, |upstream| {
+        stage
+            .upstreams()
+            .iter()
+            .position(|stage| *stage == upstream)
+            .and_then(|at| runs.get(at).copied())
+            .unwrap_or("")
+    })?
+    .values;
     let started = started.split_once('.').map_or(started.clone(), |(seconds, _)| format!("{seconds}Z"));
     let note = format!("by the rows that stage `{upstream}` gave in the run of {started}; they may change");
-    Ok(Upstream { origin, known: true, note: Some(note) })
+    Ok(Upstream { values, known: true, note: Some(note) })
+}
+
+/// One value that stands for any of each list that is not known.
+fn any_values(units: Option<&Units>) -> Result<Values> {
+    let units = units.map(of_any_value);
+    let mut lists = Vec::new();
+    for each in units.iter().flat_map(Units::lists) {
+        let mut list = ValueList::new(each);
+        if each.rows_of.is_some() {
+            list.push(&each.fields.iter().map(|field| (field.clone(), "?".into())).collect())?;
+        }
+        lists.push(list);
+    }
+    Values::new(lists, ValueList::backlog(units.as_ref()))
 }
 
 /// The same division for a value that is not known: nothing can be filtered, and no bound applies to one value alone.
 fn of_any_value(units: &Units) -> Units {
     let mut units = units.clone();
     units.max = None;
-    if let Some(each) = &mut units.each {
+    for each in units.each.iter_mut().chain(&mut units.cross).filter(|each| each.rows_of.is_some()) {
         each.filter.clear();
+        each.version.clear();
     }
     units
 }
@@ -257,5 +306,12 @@ fn guarantee(stage: &Stage) -> String {
         }
         _ => "",
     };
-    format!("every row that the source gives a unit is published exactly once; {seen}{moving}")
+    let time = stage.units.as_ref().and_then(|units| units.time.as_ref());
+    let once = match time.and_then(|time| time.late) {
+        Some(Late::Append) => {
+            "every row that the source gives a unit is published at least once: those of the stretch of grace come again"
+        }
+        _ => "every row that the source gives a unit is published exactly once",
+    };
+    format!("{once}; {seen}{moving}")
 }

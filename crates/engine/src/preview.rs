@@ -9,19 +9,19 @@ use dil_format::FrameLimits;
 use dil_model::arrow::datatypes::SchemaRef;
 use dil_model::arrow::record_batch::RecordBatch;
 use dil_model::component::{Converter as _, Decoded, Decoder, Frame, Framer, Source};
-use dil_model::config::{Flow, Stage};
+use dil_model::config::{Flow, Stage, Units};
 use dil_model::schema::{StoredSchema, typed};
 use dil_model::template::unit_variables;
-use dil_model::unit::{AttemptId, Counts, EachRow, Position, UnitSpec};
+use dil_model::unit::{AttemptId, Counts, Position, UnitSpec};
 use dil_model::{Error, ErrorKind, Result};
-use dil_plan::{Decision, PlannedUnit, StageInput};
+use dil_plan::{Decision, PlannedUnit, StageInput, ValueList, Values};
 use futures::StreamExt as _;
 use jiff::Timestamp;
 
 use crate::execute::limiter;
 use crate::run::memory::{Shares, Slots};
 use crate::run::unit::{Port, UnitContext, open_source};
-use crate::run::{needed_columns, row_values, unseen};
+use crate::run::{row_values, unseen};
 use crate::settings::{Settings, Stop};
 
 /// Rows of a stage before that are looked at to find a value for the previewed unit.
@@ -58,41 +58,62 @@ pub async fn preview(
     rows: usize,
     now: Timestamp,
 ) -> Result<Preview> {
-    let mut names = vec![stage.to_owned()];
-    while let Some(before) = crate::run::upstream(&flow.flow, &names[names.len() - 1]) {
-        names.push(before.to_owned());
-    }
-    let mut values: Option<Vec<EachRow>> = None;
-    while let Some(name) = names.pop() {
-        let found = flow.flow.stages.get(&name).ok_or_else(|| {
-            let there: Vec<&str> = flow.flow.stages.keys().map(String::as_str).collect();
-            Error::new(ErrorKind::Config, "preview/no-stage", format!("there is no stage `{name}`"))
-                .hint(format!("the stages are {}", there.join(", ")))
-        })?;
-        let wanted = if names.is_empty() { rows } else { UPSTREAM_ROWS };
-        let shown = first_rows(&flow.flow, settings, &name, found, values.take(), wanted, now).await?;
-        if names.is_empty() {
-            return Ok(shown);
+    let mut shown: HashMap<String, Preview> = HashMap::new();
+    for name in needed(flow, stage)? {
+        let Some(found) = flow.flow.stages.get(&name) else { continue };
+        let wanted = if name == stage { rows } else { UPSTREAM_ROWS };
+        let values = values(found, &shown)?;
+        let preview = first_rows(&flow.flow, settings, &name, found, &values, wanted, now).await?;
+        if name == stage {
+            return Ok(preview);
         }
-        values = Some(upstream_values(&flow.flow, &names[names.len() - 1], &shown));
+        shown.insert(name, preview);
     }
     Err(Error::new(ErrorKind::Internal, "internal/preview", "no stage was previewed"))
 }
 
-fn upstream_values(flow: &Flow, user: &str, shown: &Preview) -> Vec<EachRow> {
-    let each = flow.stages.get(user).and_then(|stage| stage.units.as_ref()?.each.as_ref());
-    let columns = each.map(needed_columns).unwrap_or_default();
-    let mut rows = Vec::new();
-    for batch in &shown.batches {
-        row_values(batch, &mut rows);
+/// The stage, and before it those whose rows it needs, in the order in which they run.
+fn needed(flow: &Checked, stage: &str) -> Result<Vec<String>> {
+    if !flow.flow.stages.contains_key(stage) {
+        let there: Vec<&str> = flow.flow.stages.keys().map(String::as_str).collect();
+        return Err(Error::new(
+            ErrorKind::Config,
+            "preview/no-stage",
+            format!("there is no stage `{stage}`"),
+        )
+        .hint(format!("the stages are {}", there.join(", "))));
     }
-    for row in &mut rows {
-        row.retain(|name, _| columns.contains(name));
-        for column in columns.iter().filter(|column| shown.untyped.contains(column)) {
-            row.entry(column.clone()).or_insert(serde_json::Value::Null);
+    let mut needed: Vec<&str> = vec![stage];
+    let mut next = 0;
+    while let Some(name) = needed.get(next) {
+        let more: Vec<&str> =
+            flow.upstreams(name).into_iter().filter(|name| !needed.contains(name)).collect();
+        needed.extend(more);
+        next += 1;
+    }
+    Ok(flow.order().iter().filter(|name| needed.contains(&name.as_str())).cloned().collect())
+}
+
+fn values(stage: &Stage, shown: &HashMap<String, Preview>) -> Result<Values> {
+    let units = stage.units.as_ref();
+    let mut lists = Vec::new();
+    for each in units.into_iter().flat_map(Units::lists) {
+        let mut list = ValueList::new(each);
+        if let Some(upstream) = each.rows_of.as_ref().and_then(|upstream| shown.get(upstream)) {
+            let columns = each.columns();
+            for batch in &upstream.batches {
+                row_values(batch, |mut row| {
+                    row.retain(|name, _| columns.contains(name));
+                    for column in columns.iter().filter(|column| upstream.untyped.contains(column)) {
+                        row.entry(column.clone()).or_insert(serde_json::Value::Null);
+                    }
+                    list.push(&row)
+                })?;
+            }
         }
+        lists.push(list);
     }
-    rows
+    Values::new(lists, ValueList::backlog(units))
 }
 
 async fn first_rows(
@@ -100,11 +121,11 @@ async fn first_rows(
     settings: &Settings,
     name: &str,
     stage: &Stage,
-    values: Option<Vec<EachRow>>,
+    values: &Values,
     rows: usize,
     now: Timestamp,
 ) -> Result<Preview> {
-    let unit = first_unit(stage, values.as_deref(), now)?.ok_or_else(|| {
+    let unit = first_unit(stage, values, now)?.ok_or_else(|| {
         Error::new(ErrorKind::Config, "preview/no-unit", format!("stage `{name}` has no unit to read"))
             .hint("is its time range empty, or did the stage before it give no rows?")
     })?;
@@ -128,9 +149,9 @@ async fn first_rows(
     Ok(shown)
 }
 
-fn first_unit(stage: &Stage, values: Option<&[EachRow]>, now: Timestamp) -> Result<Option<PlannedUnit>> {
-    let input = StageInput { units: stage.units.as_ref(), now, rows: values, backlog: &[], latest: None };
-    for decision in dil_plan::decide(&input, |_| Ok(None))? {
+fn first_unit(stage: &Stage, values: &Values, now: Timestamp) -> Result<Option<PlannedUnit>> {
+    let input = StageInput { units: stage.units.as_ref(), now, values, latest: None, only: None };
+    for decision in dil_plan::decide(&input, |names: &[String]| Ok(vec![None; names.len()]))? {
         if let Decision::Run(unit) = decision? {
             return Ok(Some(unit));
         }

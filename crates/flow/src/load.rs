@@ -66,14 +66,14 @@ impl Checked {
         &self.order
     }
 
-    /// The stage whose rows are this stage's values (`units.each.rows_of`).
-    pub fn upstream(&self, stage: &str) -> Option<&str> {
-        self.flow.stages.get(stage)?.units.as_ref()?.each.as_ref()?.rows_of.as_deref()
+    /// The stages whose rows are this stage's values (`units.each.rows_of`, and in `units.cross`).
+    pub fn upstreams(&self, stage: &str) -> Vec<&str> {
+        self.flow.stages.get(stage).map(dil_model::config::Stage::upstreams).unwrap_or_default()
     }
 
     /// The stages whose values are this stage's rows.
     pub fn downstream<'a>(&'a self, stage: &'a str) -> impl Iterator<Item = &'a str> + 'a {
-        self.flow.stages.keys().map(String::as_str).filter(move |name| self.upstream(name) == Some(stage))
+        self.flow.stages.keys().map(String::as_str).filter(move |name| self.upstreams(name).contains(&stage))
     }
 
     /// The [`fingerprint`] of what the file means, however it is laid out: comments, quotes and defaults that are spelt out

@@ -1,14 +1,15 @@
 //! The value types that are spelt as one text, by the name that their schema has.
 
-use dil_model::setting::{ByteSize, CalendarSpan, ColumnType, HumanDuration, Pattern, Rate, Waits};
+use dil_model::setting::{ByteSize, CalendarSpan, ColumnType, Every, HumanDuration, Pattern, Rate, Waits};
 
 type Parse = fn(&str) -> Result<(), String>;
 
-const SPELT: [(&str, Parse); 7] = [
+const SPELT: [(&str, Parse); 8] = [
     ("ByteSize", |text| ByteSize::parse(text).map(drop)),
     ("CalendarSpan", |text| CalendarSpan::parse(text).map(drop)),
     ("ColumnType", |text| ColumnType::parse(text).map(drop)),
     ("Duration", |text| HumanDuration::parse(text).map(drop)),
+    ("Every", |text| Every::parse(text).map(drop)),
     ("Pattern", |text| Pattern::parse(text).map(drop)),
     ("Rate", |text| Rate::parse(text).map(drop)),
     ("Waits", |text| Waits::parse(text).map(drop)),

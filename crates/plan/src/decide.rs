@@ -6,6 +6,7 @@ use dil_model::config::Units;
 use dil_model::unit::EachRow;
 use dil_model::{Interval, Result};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::limit::{Limit, Rank, rank};
 use crate::partition::Partition;
@@ -43,12 +44,15 @@ pub struct History {
     pub failed: bool,
     /// Whether it was planned, and is not done.
     pub owing: bool,
+    /// Whether it was recorded in this very run, which was interrupted and goes on.
+    pub done_now: bool,
     /// When it was last tried, if known: where `max` falls short, what was read longest ago is read again first.
     pub tried: Option<Timestamp>,
 }
 
 /// Why a unit runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// It was never recorded.
     New,
@@ -65,7 +69,7 @@ pub enum Reason {
 }
 
 /// A unit that runs now.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlannedUnit {
     /// Its name in the ledger, for ever.
     pub signature: String,
@@ -94,6 +98,8 @@ pub enum Skip {
     Done,
     /// It was read so short a time ago that it is left alone.
     Abstinence,
+    /// It was recorded in this very run, before that was interrupted.
+    ThisRun,
     /// The range ends inside of it, and `partial: drop` waits until it is whole.
     Partial,
     /// The run takes `max` units, and others come before it.
@@ -214,7 +220,8 @@ impl StagePlan<'_> {
             };
             let names: Vec<String> = cells.iter().map(name).collect();
             let known = if names.is_empty() { Vec::new() } else { (self.history)(&names)? };
-            let known = known.into_iter().map(Option::unwrap_or_default).chain(std::iter::repeat(History::default()));
+            let known =
+                known.into_iter().map(Option::unwrap_or_default).chain(std::iter::repeat(History::default()));
             for (((partition, value), signature), history) in cells.into_iter().zip(names).zip(known) {
                 let decision = self.decide(partition, value, signature, &history);
                 self.decided.push_back(decision);
@@ -232,7 +239,9 @@ impl StagePlan<'_> {
         history: &History,
     ) -> (Decision, Option<Rank>) {
         let skip = |why| (Decision::Skip { signature: signature.clone(), why, owing: None }, None);
-        let owing = |why| (Decision::Skip { signature: signature.clone(), why, owing: Some(self.values.row(value)) }, None);
+        let owing = |why| {
+            (Decision::Skip { signature: signature.clone(), why, owing: Some(self.values.row(value)) }, None)
+        };
         let nominal = partition.map(|partition| partition.nominal);
         if partition.is_some_and(|partition| self.rules.waits(&partition)) {
             return owing(Skip::Partial);
@@ -241,13 +250,20 @@ impl StagePlan<'_> {
             return skip(Skip::Unlisted);
         }
         let version = self.values.version(value);
-        let Verdict { interval, reason, replaces } = match self.rules.verdict(partition, history, version.as_deref()) {
-            Ok(verdict) => verdict,
-            Err(why) => return skip(why),
-        };
+        let Verdict { interval, reason, replaces } =
+            match self.rules.verdict(partition, history, version.as_deref()) {
+                Ok(verdict) => verdict,
+                Err(why) => return skip(why),
+            };
         let again = reason == Reason::Late || reason == Reason::Snapshot && history.done_before;
-        if self.only.is_some_and(|only| !only.admits_cell(self.values, value, nominal) || !only.admits(history)) {
+        if self
+            .only
+            .is_some_and(|only| !only.admits_cell(self.values, value, nominal) || !only.admits(history))
+        {
             return if again { skip(Skip::NotChosen) } else { owing(Skip::NotChosen) };
+        }
+        if again && history.done_now {
+            return skip(Skip::ThisRun);
         }
         let nominal = nominal.filter(|_| reason != Reason::Snapshot);
         let each = self.values.row(value);

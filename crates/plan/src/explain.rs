@@ -21,6 +21,7 @@ impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Done => "already done",
+            Self::ThisRun => "already recorded in this run",
             Self::Abstinence => "read lately, left alone",
             Self::Partial => "its interval is not over yet",
             Self::Unlisted => "its row left the list",

@@ -42,8 +42,10 @@ impl Range {
         for then in &time.then {
             let at = resolve(&bound(&then.from)?, &then.from)?;
             if previous.is_some_and(|previous| at <= previous) {
-                let message =
-                    format!("`then` from {} is not after where the interval length before it begins", then.from);
+                let message = format!(
+                    "`then` from {} is not after where the interval length before it begins",
+                    then.from
+                );
                 return Err(Error::new(ErrorKind::Config, "plan/then", message)
                     .hint("list interval lengths in the order of time, each after `from`"));
             }

@@ -88,7 +88,8 @@ impl Rules {
         if !history.done_before {
             return whole(if history.failed { Reason::FailedBefore } else { Reason::New });
         }
-        let is_left_alone = |alone: Timestamp| !history.owing && history.recorded_at.is_some_and(|at| at > alone);
+        let is_left_alone =
+            |alone: Timestamp| !history.owing && history.recorded_at.is_some_and(|at| at > alone);
         if self.left_alone.is_some_and(is_left_alone) {
             return Err(Skip::Abstinence);
         }
@@ -150,7 +151,8 @@ impl Slices {
         if units <= UNITS_MAX {
             return Ok(());
         }
-        let message = format!("{slices} intervals times {values} values are {units} units; the most is {UNITS_MAX}");
+        let message =
+            format!("{slices} intervals times {values} values are {units} units; the most is {UNITS_MAX}");
         Err(Error::new(ErrorKind::Config, "plan/too-many-units", message)
             .hint("take longer intervals, a shorter range, or fewer values"))
     }

@@ -109,7 +109,8 @@ impl ValueList {
         if self.names.iter().any(|name| self.unseen.contains(name)) {
             return Ok(());
         }
-        let values = self.names.iter().map(|name| scalar(row, name, &self.origin)).collect::<Result<Vec<_>>>()?;
+        let values =
+            self.names.iter().map(|name| scalar(row, name, &self.origin)).collect::<Result<Vec<_>>>()?;
         let version: Vec<Value> =
             self.version.iter().map(|name| row.get(name).cloned().unwrap_or(Value::Null)).collect();
         self.add(&values, &version);
@@ -123,7 +124,7 @@ impl ValueList {
         if self.unseen.is_empty() {
             return;
         }
-        self.unseen.retain(|name| row.get(name).is_none_or(Value::is_null));
+        self.unseen.retain(|name| !row.contains_key(name));
         if !self.unseen.is_empty() && self.known.is_empty() {
             self.known = row.keys().cloned().collect();
         }
@@ -148,7 +149,10 @@ impl ValueList {
         let arena = &self.arena;
         let parts = |entry: &Entry| {
             let (key, version) = (entry.start + entry.key as usize, entry.version as usize);
-            (arena.get(entry.start..key).unwrap_or_default(), arena.get(key..key + version).unwrap_or_default())
+            (
+                arena.get(entry.start..key).unwrap_or_default(),
+                arena.get(key..key + version).unwrap_or_default(),
+            )
         };
         self.entries.sort_unstable_by(|a, b| {
             let ((a_key, a_version), (b_key, b_version)) = (parts(a), parts(b));
@@ -194,7 +198,9 @@ impl ValueList {
 
     fn key(&self, number: usize) -> &[u8] {
         let entry = self.entries.get(number);
-        entry.and_then(|entry| self.arena.get(entry.start..entry.start + entry.key as usize)).unwrap_or_default()
+        entry
+            .and_then(|entry| self.arena.get(entry.start..entry.start + entry.key as usize))
+            .unwrap_or_default()
     }
 
     fn version(&self, number: usize) -> Option<&str> {

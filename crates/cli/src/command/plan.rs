@@ -1,6 +1,6 @@
 //! `dil plan`: what a run would do, and why.
 
-use dil_engine::{PlanReport, Settings, StagePlan};
+use dil_engine::{PlanOptions, PlanReport, Settings, StagePlan};
 use jiff::Timestamp;
 
 use crate::argument::{Common, PlanArguments};
@@ -14,25 +14,26 @@ pub(super) fn run(common: &Common, arguments: &PlanArguments, terminal: &Termina
     let flow = flow_file::load(&arguments.flow)?;
     let settings = Settings::new(common.state.clone());
     let now = arguments.as_of.unwrap_or_else(Timestamp::now);
-    let plan = dil_engine::plan(&flow, &settings, now)?;
+    let options = PlanOptions { now, skipped: arguments.skipped };
+    let (mut plan, stages) = dil_engine::plan(&flow, &settings, &options)?;
     if arguments.json {
+        plan.stages = stages.collect::<Result<_, _>>()?;
         terminal.print(&format!("{}\n", json(&plan)?))?;
-    } else {
-        terminal.print(&shown(terminal.out, &plan, arguments.units))?;
+        return Ok(Exit::Success);
+    }
+    // A stage with millions of units takes its time: what is known is told.
+    terminal.print(&head(&plan))?;
+    for stage in stages {
+        terminal.print(&format!("\n{}", stage_shown(terminal.out, &stage?, arguments.units)))?;
     }
     Ok(Exit::Success)
 }
 
-fn shown(paint: Paint, plan: &PlanReport, units_max: usize) -> String {
+fn head(plan: &PlanReport) -> String {
     let parallel = counted(u64::from(plan.parallel), "unit");
-    let head = format!("flow {}: up to {parallel} at once, {} of memory", plan.flow, plan.memory);
-    let mut out = format!("{head}\n");
+    let mut out = format!("flow {}: up to {parallel} at once, {} of memory\n", plan.flow, plan.memory);
     if let Some(description) = &plan.description {
         out.push_str(&format!("{}\n", harmless(description)));
-    }
-    for stage in &plan.stages {
-        out.push('\n');
-        out.push_str(&stage_shown(paint, stage, units_max));
     }
     out
 }
@@ -69,23 +70,33 @@ fn stage_shown(paint: Paint, plan: &StagePlan, units_max: usize) -> String {
         line("files", files);
     }
     line("promise", &plan.guarantee);
-    if plan.units.is_empty() || units_max == 0 {
-        return out;
+    if !plan.units.is_empty() && units_max > 0 {
+        let mut table = Table::new(&["unit", "from", "to", "why"]);
+        for unit in plan.units.iter().take(units_max) {
+            let low = unit.low.clone().unwrap_or_default();
+            let high = unit.high.clone().unwrap_or_default();
+            table.row([unit.signature.clone(), low, high, unit.reason.clone()]);
+        }
+        out.push_str(&format!("\n{}", table.render(paint, "  ")));
+        out.push_str(&more(paint, plan.units_total, units_max));
     }
-    let mut table = Table::new(&["unit", "from", "to", "why"]);
-    for unit in plan.units.iter().take(units_max) {
-        let low = unit.low.clone().unwrap_or_default();
-        let high = unit.high.clone().unwrap_or_default();
-        table.row([unit.signature.clone(), low, high, unit.reason.clone()]);
-    }
-    out.push('\n');
-    out.push_str(&table.render(paint, "  "));
-    let more = plan.units_total.saturating_sub(units_max as u64);
-    if more > 0 {
-        out.push_str(
-            &paint.dim(&format!("  … and {} more: --units N shows more, --json up to 10,000", count(more))),
-        );
-        out.push('\n');
+    if !plan.skipped_units.is_empty() && units_max > 0 {
+        let mut table = Table::new(&["skipped unit", "why"]);
+        for unit in plan.skipped_units.iter().take(units_max) {
+            table.row([unit.signature.clone(), unit.reason.clone()]);
+        }
+        out.push_str(&format!("\n{}", table.render(paint, "  ")));
+        out.push_str(&more(paint, plan.skipped.iter().map(|(_, number)| number).sum(), units_max));
     }
     out
+}
+
+fn more(paint: Paint, total: u64, shown: usize) -> String {
+    match total.saturating_sub(shown as u64) {
+        0 => String::new(),
+        more => {
+            let text = format!("  … and {} more: --units N shows more, --json up to 10,000", count(more));
+            format!("{}\n", paint.dim(&text))
+        }
+    }
 }

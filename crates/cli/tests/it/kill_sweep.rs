@@ -330,6 +330,26 @@ fn housekeeping() -> Scenario {
     }
 }
 
+/// Makes the ledger one that the first version of dil wrote.
+fn age_ledger(scene: &Scene) {
+    let ledger = rusqlite::Connection::open(scene.path(".dil/ledger.sqlite")).expect("the ledger opens");
+    let version: i64 =
+        ledger.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("it has a version");
+    if version == 2 {
+        ledger
+            .execute_batch(
+                "BEGIN; ALTER TABLE unit DROP COLUMN version; ALTER TABLE unit DROP COLUMN recorded_at;
+                 ALTER TABLE unit DROP COLUMN requests; PRAGMA user_version = 1; COMMIT",
+            )
+            .expect("it can be made older");
+    }
+}
+
+fn aged() -> Scenario {
+    let runs = vec![Run::up_to("2024-02-01"), Run { before: age_ledger, ..Run::up_to("2024-03-01") }];
+    Scenario { name: "aged", runs, only: &["ledger.migrate"], ..Scenario::default() }
+}
+
 fn slow() -> Scenario {
     // Each answer takes longer than a third of the lease, so every run renews it.
     let pace = Some((Duration::from_millis(120), "300ms"));
@@ -387,6 +407,11 @@ fn no_row_is_lost_or_doubled_when_old_rows_are_forgotten() {
 }
 
 #[test]
+fn no_row_is_lost_or_doubled_when_the_ledger_is_of_an_older_version() {
+    aged().sweep();
+}
+
+#[test]
 fn no_row_is_lost_or_doubled_around_a_renewal() {
     let slow = slow();
     for side in ["before", "after"] {
@@ -439,6 +464,7 @@ fn every_boundary_in_the_sources_is_crossed_by_a_sweep() {
         checkpointed(),
         losing(),
         housekeeping(),
+        aged(),
         slow(),
     ];
     let crossed: BTreeSet<String> =

@@ -70,19 +70,28 @@ impl Ledger {
         })
     }
 
-    /// The distinct values of the units that were planned and are not done.
-    pub(crate) fn backlog(&self, flow: &str, stage: &str) -> Result<Vec<EachRow>> {
-        let texts: Vec<String> = self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT DISTINCT each FROM unit WHERE flow = ?1 AND stage = ?2 AND each IS NOT NULL
-                     AND state IN ('planned', 'running', 'staged', 'failed') ORDER BY each",
-                )?
-                .query_map([flow, stage], |row| row.get(0))?
-                .collect()
-        })?;
-        let decoded = |text: &String| serde_json::from_str(text).map_err(|_| unreadable("a unit's values"));
-        texts.iter().map(decoded).collect()
+    /// The distinct values of the units that were planned and are not done, one by one.
+    pub(crate) fn each_backlog(
+        &self,
+        flow: &str,
+        stage: &str,
+        mut visit: impl FnMut(&EachRow) -> Result<()>,
+    ) -> Result<()> {
+        self.read(|connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT DISTINCT each FROM unit WHERE flow = ?1 AND stage = ?2 AND each IS NOT NULL
+                 AND state IN ('planned', 'running', 'staged', 'failed')",
+            )?;
+            let mut rows = query.query([flow, stage])?;
+            while let Some(row) = rows.next()? {
+                let text: String = row.get(0)?;
+                let each = serde_json::from_str(&text).map_err(|_| unreadable("a unit's values"));
+                if let Err(error) = each.and_then(|each| visit(&each)) {
+                    return Ok(Err(error));
+                }
+            }
+            Ok(Ok(()))
+        })?
     }
 
     /// How the stage was divided when it was first planned.

@@ -18,6 +18,9 @@ pub(crate) struct Publication {
     pub(crate) flow: String,
     pub(crate) stage: String,
     pub(crate) run: String,
+    /// What counts as now in the run.
+    #[serde(default)]
+    pub(crate) as_of: Option<Timestamp>,
     pub(crate) units: Vec<PublishedUnit>,
     /// The folder that each output's names are relative to.
     pub(crate) write_folder: Option<String>,
@@ -43,7 +46,11 @@ pub(crate) struct Swap {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PublishedUnit {
     pub(crate) signature: String,
+    /// Up to where it is recorded with this; a unit that is read in full every time has no such place.
     pub(crate) high: Option<Timestamp>,
+    /// The version of its value, if there are versions.
+    #[serde(default)]
+    pub(crate) version: Option<String>,
     pub(crate) counts: Counts,
     pub(crate) files: Vec<StagedFile>,
 }
@@ -109,7 +116,7 @@ impl Ledger {
             let mut insert = transaction
                 .prepare_cached("INSERT OR REPLACE INTO file VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
             for unit in &publication.units {
-                record_unit(transaction, (flow, stage, &unit.signature), run, unit.high, &unit.counts)?;
+                record_unit(transaction, (flow, stage), (run, publication.as_of), unit)?;
                 for file in &unit.files {
                     let Some(folder) = publication.folder(file.output) else { continue };
                     let path = join(folder, &file.name);

@@ -8,10 +8,14 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 use super::{RESTORE, broken};
 
-/// The version that this program reads and writes.
-const VERSION: i64 = 1;
+/// What makes a ledger of each version from one of the version before; what was released is never changed. The last one is
+/// what this program reads and writes.
+const MIGRATIONS: [&str; 2] = [TABLES, WATERMARKS];
 
-/// Times are microseconds since 1970 (UTC) where they are compared, RFC 3339 texts where they are only shown.
+/// The version that this program reads and writes.
+const VERSION: usize = MIGRATIONS.len();
+
+/// The first version. Times are microseconds since 1970 (UTC) where they are compared, RFC 3339 texts where they are only shown.
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
@@ -82,13 +86,21 @@ CREATE INDEX publication_open ON publication (flow) WHERE state = 'prepared';
 CREATE TABLE staging (flow TEXT NOT NULL, folder TEXT NOT NULL, PRIMARY KEY (flow, folder)) WITHOUT ROWID;
 ";
 
+/// What planning looks at beside the recorded high, and what a unit cost.
+const WATERMARKS: &str = "
+-- The version of its value that was recorded, and what counted as now then.
+ALTER TABLE unit ADD COLUMN version TEXT;
+ALTER TABLE unit ADD COLUMN recorded_at INTEGER;
+ALTER TABLE unit ADD COLUMN requests INTEGER NOT NULL DEFAULT 0;
+";
+
 /// Sets the connection up, makes the tables if there are none, checks the version; gives the ledger's id.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<String> {
     let fail = |cause: rusqlite::Error| broken(path, &cause);
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail)?;
-    match version {
+    match version(connection).map_err(fail)? {
         0 => durable("ledger.create", || create(connection, path))?,
         VERSION => {}
+        older if older < VERSION => durable("ledger.migrate", || migrate(connection)).map_err(fail)?,
         other => {
             let message = format!(
                 "the ledger {} has version {other}, this program knows version {VERSION}",
@@ -116,17 +128,26 @@ fn create(connection: &mut Connection, path: &Path) -> Result<()> {
     synced.map_err(|cause| Error::storage("syncing", path, &cause))?;
     // Tables that a power cut takes are made again: nothing counts on them before the first commit that is synced.
     connection.pragma_update(None, "synchronous", "NORMAL").map_err(fail)?;
-    create_tables(connection).map_err(fail)
+    migrate(connection).map_err(fail)
 }
 
-fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
+fn version(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// Brings the tables to this program's version, in one transaction.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been faster.
-    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let version = version(&transaction)?;
+    for migration in MIGRATIONS.iter().skip(version) {
+        transaction.execute_batch(migration)?;
+    }
     if version == 0 {
-        transaction.execute_batch(TABLES)?;
         let id = format!("{:016x}", rand::random::<u64>());
         transaction.execute("INSERT INTO meta VALUES ('id', ?1)", [id])?;
+    }
+    if version < VERSION {
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     transaction.commit()

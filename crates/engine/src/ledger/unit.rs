@@ -4,25 +4,12 @@ use dil_model::Result;
 use dil_model::manifest::{Output, StagedFile};
 use dil_model::schema::StoredSchema;
 use dil_model::unit::{Counts, Position};
+use dil_plan::History;
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::run::{instant, now, unreadable};
-use super::{LeaseGuard, Ledger, Synced, join};
-
-/// What is known of a unit before it is planned.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct UnitHistory {
-    pub(crate) recorded_high: Option<Timestamp>,
-    pub(crate) done_before: bool,
-    pub(crate) failed: bool,
-    /// Whether it was planned or begun, and is not done.
-    pub(crate) owing: bool,
-    /// When it last changed.
-    pub(crate) tried: Option<Timestamp>,
-    /// The run in which it was last recorded.
-    pub(crate) done_run: Option<String>,
-}
+use super::{LeaseGuard, Ledger, PublishedUnit, Synced, join};
 
 /// What an earlier attempt at the same work left.
 #[derive(Debug, Clone, Default)]
@@ -62,43 +49,47 @@ pub(crate) struct Recorded {
     pub(crate) schemas: Schemas,
 }
 
-impl From<&UnitHistory> for dil_plan::History {
-    fn from(unit: &UnitHistory) -> Self {
-        Self {
-            recorded_high: unit.recorded_high,
-            done_before: unit.done_before,
-            failed: unit.failed,
-            owing: unit.owing,
-            tried: unit.tried,
-        }
-    }
-}
-
 impl Ledger {
-    /// What is known of a unit.
-    pub(crate) fn history(&self, flow: &str, stage: &str, signature: &str) -> Result<Option<UnitHistory>> {
-        let found = self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT recorded_high, done_before, state, done_run, updated FROM unit
-                     WHERE flow = ?1 AND stage = ?2 AND signature = ?3 AND state <> 'forgotten'",
-                )?
-                .query_row([flow, stage, signature], |row| {
-                    Ok((
-                        row.get::<_, Option<i64>>(0)?,
-                        row.get(1)?,
-                        row.get::<_, String>(2)?,
-                        row.get(3)?,
-                        row.get::<_, String>(4)?,
-                    ))
+    /// What is known of some units, in the order of their names. `run` is the one that asks.
+    pub(crate) fn histories(
+        &self,
+        (flow, stage): (&str, &str),
+        run: &str,
+        signatures: &[String],
+    ) -> Result<Vec<Option<History>>> {
+        let rows = self.read(|connection| {
+            // One view of the ledger for all of them, opened once.
+            let view = connection.unchecked_transaction()?;
+            let mut query = view.prepare_cached(
+                "SELECT recorded_high, done_before, recorded_at, version, state, updated, done_run FROM unit
+                 WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
+            )?;
+            let row = |row: &Row<'_>| {
+                let state: String = row.get(4)?;
+                if state == "forgotten" {
+                    return Ok(None);
+                }
+                let tried: String = row.get(5)?;
+                let done_run: Option<String> = row.get(6)?;
+                Ok(Some(History {
+                    recorded_high: row.get::<_, Option<i64>>(0)?.and_then(known_instant),
+                    done_before: row.get(1)?,
+                    recorded_at: row.get::<_, Option<i64>>(2)?.and_then(known_instant),
+                    version: row.get(3)?,
+                    failed: state == "failed",
+                    owing: state != "done",
+                    done_now: done_run.as_deref() == Some(run),
+                    tried: tried.parse().ok(),
+                }))
+            };
+            signatures
+                .iter()
+                .map(|signature| {
+                    query.query_row([flow, stage, signature], row).optional().map(Option::flatten)
                 })
-                .optional()
+                .collect::<rusqlite::Result<Vec<_>>>()
         })?;
-        let Some((high, done_before, state, done_run, updated)) = found else { return Ok(None) };
-        let recorded_high = high.map(instant).transpose()?;
-        let tried = updated.parse().ok();
-        let (failed, owing) = (state == "failed", state != "done");
-        Ok(Some(UnitHistory { recorded_high, done_before, failed, owing, tried, done_run }))
+        Ok(rows)
     }
 
     /// The greatest recorded high of a stage, and whether anything of it was ever recorded.
@@ -289,20 +280,38 @@ pub(super) fn output_name(output: Output) -> &'static str {
     }
 }
 
-/// Notes in `transaction` that a unit is recorded up to `high`.
+/// An instant as it is kept. One that cannot be is none: its unit is read again.
+fn known_instant(microseconds: i64) -> Option<Timestamp> {
+    Timestamp::from_microsecond(microseconds).ok()
+}
+
+/// Notes in `transaction` that a unit is recorded.
 pub(super) fn record_unit(
     transaction: &Transaction<'_>,
-    (flow, stage, signature): (&str, &str, &str),
-    run: &str,
-    high: Option<Timestamp>,
-    counts: &Counts,
+    (flow, stage): (&str, &str),
+    (run, as_of): (&str, Option<Timestamp>),
+    unit: &PublishedUnit,
 ) -> rusqlite::Result<()> {
+    let counts = &unit.counts;
     transaction
-        .execute(
+        .prepare_cached(
             "UPDATE unit SET state = 'done', recorded_high = coalesce(?4, recorded_high), done_before = 1, rows = ?5,
-                 bytes = ?6, run = ?7, done_run = ?7, updated = ?8, error = NULL, work = NULL, position = NULL, manifest = NULL
+                 bytes = ?6, run = ?7, done_run = ?7, updated = ?8, recorded_at = ?9, version = coalesce(?10, version),
+                 requests = ?11, error = NULL, work = NULL, position = NULL, manifest = NULL
              WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
-            params![flow, stage, signature, high.map(Timestamp::as_microsecond), counts.rows, counts.bytes, run, now()],
-        )
+        )?
+        .execute(params![
+            flow,
+            stage,
+            unit.signature,
+            unit.high.map(Timestamp::as_microsecond),
+            counts.rows,
+            counts.bytes,
+            run,
+            now(),
+            as_of.map(Timestamp::as_microsecond),
+            unit.version,
+            counts.requests.sent
+        ])
         .map(|_| ())
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use dil_flow::Checked;
-use dil_model::config::{Connection, Flow};
+use dil_model::config::{Connection, Flow, Units};
 use dil_model::{Error, ErrorKind, Result};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -17,7 +17,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::declared::check_declared;
 use super::memory::Slots;
-use super::planning::{self, needed_columns};
 use super::rows_folder;
 use super::stage::{empty_summary, run_stage};
 use crate::commit;
@@ -210,12 +209,14 @@ async fn run_stages(context: &Arc<RunContext>, flow: &Checked) -> Result<Vec<Sta
             if begun.contains(name.as_str()) {
                 continue;
             }
-            let upstream = upstream(&flow.flow, name);
-            let ready = upstream.is_none_or(|before| ended.contains_key(before));
-            let blocked = upstream.and_then(|before| ended.get(before)).map(|summary| summary.outcome);
+            let before = stage.upstreams();
+            let ready = before.iter().all(|before| ended.contains_key(*before));
+            let outcomes =
+                before.iter().filter_map(|before| ended.get(*before)).map(|summary| summary.outcome);
+            let blocked = outcomes.into_iter().find(|outcome| *outcome != Outcome::Succeeded);
             match blocked {
                 _ if !ready => {}
-                Some(outcome) if outcome != Outcome::Succeeded => {
+                Some(outcome) => {
                     begun.insert(name);
                     let outcome =
                         if outcome == Outcome::Stopped { Outcome::Stopped } else { Outcome::Blocked };
@@ -223,7 +224,7 @@ async fn run_stages(context: &Arc<RunContext>, flow: &Checked) -> Result<Vec<Sta
                     context.events.event(&Event::StageEnded { summary: summary.clone() });
                     ended.insert(name.clone(), summary);
                 }
-                _ => {
+                None => {
                     begun.insert(name);
                     running.push(run_stage(Arc::clone(context), name, stage, kept_columns(&flow.flow, name)));
                 }
@@ -250,20 +251,15 @@ async fn run_stages(context: &Arc<RunContext>, flow: &Checked) -> Result<Vec<Sta
     }
 }
 
-/// The stage whose rows `name` uses.
-pub(crate) fn upstream<'a>(flow: &'a Flow, name: &str) -> Option<&'a str> {
-    planning::values_from(flow.stages.get(name)?.units.as_ref()).map(|(_, upstream)| upstream)
-}
-
 /// The columns of a stage's rows that are kept for others; none means all. `None` if nobody needs any.
 pub(crate) fn kept_columns(flow: &Flow, name: &str) -> Option<Vec<String>> {
     let stage = flow.stages.get(name)?;
-    let users = flow.stages.values().filter_map(|user| user.units.as_ref()?.each.as_ref());
+    let users = flow.stages.values().filter_map(|user| user.units.as_ref()).flat_map(Units::lists);
     let mut columns: Vec<String> = Vec::new();
     let mut used = false;
     for each in users.filter(|each| each.rows_of.as_deref() == Some(name)) {
         used = true;
-        columns.extend(needed_columns(each));
+        columns.extend(each.columns());
     }
     if stage.write.is_none() {
         // Its rows exist for being looked at, too.
@@ -310,10 +306,10 @@ fn end(context: &RunContext, flow: &Flow, outcome: Outcome) -> Result<()> {
 /// Whether rows that were kept in a run are not all in the backlog of those who need them.
 fn owes_rows(context: &RunContext, flow: &Flow, run: &str) -> Result<bool> {
     for (name, stage) in &flow.stages {
-        if let Some((_, upstream)) = planning::values_from(stage.units.as_ref())
-            && context.ledger.owes_rows(&context.flow, upstream, name, run)?
-        {
-            return Ok(true);
+        for upstream in stage.upstreams() {
+            if context.ledger.owes_rows(&context.flow, upstream, name, run)? {
+                return Ok(true);
+            }
         }
     }
     Ok(false)

@@ -6,6 +6,7 @@ pub(crate) mod memory;
 pub(crate) mod pipeline;
 mod planning;
 mod publishing;
+mod queue;
 mod roll;
 mod rows;
 mod shuffle;
@@ -16,8 +17,7 @@ mod unit_attempts;
 mod unseen;
 
 pub use coordinator::run;
-pub(crate) use coordinator::upstream;
 pub(crate) use declared::check_declared;
-pub(crate) use planning::{Origin, changed_division, needed_columns, origin, values_from};
+pub(crate) use planning::{changed_division, count, origin};
 pub(crate) use rows::{row_values, rows_folder};
 pub(crate) use unseen::unseen;

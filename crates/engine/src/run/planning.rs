@@ -1,16 +1,16 @@
 //! Which units of a stage run now: what the plan decides, with the ledger's memory of what was planned before.
 
-use std::cell::RefCell;
-use std::collections::HashSet;
 use std::path::Path;
 
-use dil_model::config::{Each, FilesWrite, Stage, Units, Write, WriteMode};
-use dil_model::unit::EachRow;
+use dil_model::config::{FilesWrite, Stage, Units, Write, WriteMode};
 use dil_model::{Error, ErrorKind, Result};
-use dil_plan::{Decision, History, PlannedUnit, StageInput};
+use dil_plan::{Decision, StageInput, ValueList, Values};
 
 use super::coordinator::RunContext;
+use super::publishing::UnknownFiles;
+use super::queue::Queue;
 use super::rows::read_rows;
+use super::stage::StageContext;
 use crate::ledger::{Ledger, NewBacklog};
 
 /// Units that enter the backlog in one transaction; a stage may have millions.
@@ -18,49 +18,37 @@ const BACKLOG_BATCH: usize = 4096;
 
 /// What was planned for a stage.
 pub(super) struct Planned {
-    pub(super) units: Vec<PlannedUnit>,
+    pub(super) units: Queue,
     pub(super) skipped: Vec<(String, u64)>,
 }
 
 /// What a stage's units are made from, beside its settings.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Origin {
-    /// Rows of the stage that gives the values.
-    pub(crate) rows: Option<Vec<EachRow>>,
-    /// Values of units that were planned before and are not done.
-    pub(crate) backlog: Vec<EachRow>,
-    /// The runs that the rows were kept in.
+    /// The values, those of units that were planned before and are not done among them.
+    pub(crate) values: Values,
+    /// The runs that rows of other stages were kept in.
     pub(crate) runs: Vec<String>,
 }
 
 /// Plans a stage, and puts what it owes into the ledger.
-pub(super) fn plan_units(run: &RunContext, name: &str, stage: &Stage) -> Result<Planned> {
+pub(super) fn plan_units(context: &StageContext, unknown: &UnknownFiles) -> Result<Planned> {
+    let StageContext { run, name, stage, .. } = context;
     let division = changed_division(&run.ledger, &run.flow, name, stage)?;
-    let origin = origin(&run.ledger, &run.flow, name, stage, &run.run)?;
+    let origin = origin(&run.ledger, &run.flow, name, stage, |_| &run.run)?;
     let (latest, _) = run.ledger.stage_progress(&run.flow, name)?;
     let input = StageInput {
         units: stage.units.as_ref(),
         now: run.as_of,
-        rows: origin.rows.as_deref(),
-        backlog: &origin.backlog,
+        values: &origin.values,
         latest,
+        only: None,
     };
-    // Units that this very run has recorded already: it was interrupted, and goes on.
-    let done_here = RefCell::new(HashSet::new());
-    let history = |signature: &str| {
-        let found = run.ledger.history(&run.flow, name, signature)?;
-        if found.as_ref().is_some_and(|unit| unit.done_run.as_deref() == Some(run.run.as_str())) {
-            done_here.borrow_mut().insert(signature.to_owned());
-        }
-        Ok(found.as_ref().map(History::from))
-    };
-    let mut planned = Planned { units: Vec::new(), skipped: Vec::new() };
-    let mut count = |why: String| match planned.skipped.iter_mut().find(|(known, _)| *known == why) {
-        Some((_, number)) => *number += 1,
-        None => planned.skipped.push((why, 1)),
-    };
+    let history = |names: &[String]| run.ledger.histories((&run.flow, name), &run.run, names);
+    let mut planned = Planned { units: Queue::new(&run.state_dir), skipped: Vec::new() };
+    let uses_rows = !stage.upstreams().is_empty();
     let mut new = NewBacklog { division, used: origin.runs, ..NewBacklog::default() };
-    let keeps_backlog = origin.rows.is_some() && !is_replaced(stage);
+    let keeps_backlog = uses_rows && !is_replaced(stage);
     for decision in dil_plan::decide(&input, history)? {
         let decision = decision?;
         if keeps_backlog && let Some((signature, each)) = decision.owing() {
@@ -72,43 +60,68 @@ pub(super) fn plan_units(run: &RunContext, name: &str, stage: &Stage) -> Result<
             }
         }
         match decision {
-            Decision::Run(unit) if unit.again && done_here.borrow().contains(&unit.signature) => {
-                count("already recorded in this run".to_owned())
+            Decision::Run(unit) => {
+                unknown.refuse(context, &unit)?;
+                planned.units.push(unit)?;
             }
-            Decision::Run(unit) => planned.units.push(unit),
-            Decision::Skip { why, .. } => count(why.to_string()),
+            Decision::Skip { why, .. } => count(&mut planned.skipped, why.to_string()),
         }
     }
+    check_number(stage.units.as_ref(), planned.units.len(), name)?;
     if !new.is_empty() {
         run.ledger.add_backlog(&run.lease, (&run.flow, name), &run.run, &new)?;
     }
     Ok(planned)
 }
 
-/// What the units of a stage are made from in `run`.
-pub(crate) fn origin(ledger: &Ledger, flow: &str, name: &str, stage: &Stage, run: &str) -> Result<Origin> {
-    let Some((each, upstream)) = values_from(stage.units.as_ref()) else { return Ok(Origin::default()) };
-    let files = ledger.rows_for(flow, upstream, name, run)?;
-    let mut runs: Vec<String> = files.iter().map(|file| file.run.clone()).collect();
+/// Counts one more for a reason.
+pub(crate) fn count(skipped: &mut Vec<(String, u64)>, why: String) {
+    match skipped.iter_mut().find(|(known, _)| *known == why) {
+        Some((_, number)) => *number += 1,
+        None => skipped.push((why, 1)),
+    }
+}
+
+/// # Errors
+/// `Content` if there are fewer units than the stage must have.
+fn check_number(units: Option<&Units>, found: u64, name: &str) -> Result<()> {
+    let min = units.map_or(0, |units| units.min);
+    if found >= min {
+        return Ok(());
+    }
+    let message = format!("stage `{name}` has {found} units to run, and must have {min} at least");
+    Err(Error::new(ErrorKind::Content, "units/too-few", message)
+        .hint("is a list empty that should not be? `dil plan` tells why units are left out; `units.min` is the bound"))
+}
+
+/// What the units of a stage are made from; `run` tells in which run another stage kept the rows that count.
+pub(crate) fn origin<'r>(
+    ledger: &Ledger,
+    flow: &str,
+    name: &str,
+    stage: &Stage,
+    run: impl Fn(&str) -> &'r str,
+) -> Result<Origin> {
+    let units = stage.units.as_ref();
+    let mut runs: Vec<String> = Vec::new();
+    let mut lists = Vec::new();
+    for each in units.into_iter().flat_map(Units::lists) {
+        let mut list = ValueList::new(each);
+        if let Some(upstream) = &each.rows_of {
+            let files = ledger.rows_for(flow, upstream, name, run(upstream))?;
+            runs.extend(files.iter().map(|file| file.run.clone()));
+            read_rows(ledger, (flow, upstream), &files, &each.columns(), &mut list)?;
+        }
+        lists.push(list);
+    }
     runs.sort();
     runs.dedup();
-    let rows = read_rows(ledger, flow, upstream, &files, &needed_columns(each))?;
+    let mut backlog = ValueList::backlog(units);
     // What a folder is exchanged for is what the list says now.
-    let backlog = if is_replaced(stage) { Vec::new() } else { ledger.backlog(flow, name)? };
-    Ok(Origin { rows: Some(rows), backlog, runs })
-}
-
-/// The stage that gives the values, if one does.
-pub(crate) fn values_from(units: Option<&Units>) -> Option<(&Each, &str)> {
-    let each = units?.each.as_ref()?;
-    Some((each, each.rows_of.as_deref()?))
-}
-
-/// The columns of the upstream rows that units need.
-pub(crate) fn needed_columns(each: &Each) -> Vec<String> {
-    let mut columns = each.fields.clone();
-    columns.extend(each.filter.keys().filter(|name| !each.fields.contains(name)).cloned());
-    columns
+    if !stage.upstreams().is_empty() && !is_replaced(stage) {
+        ledger.each_backlog(flow, name, |each| backlog.push(each))?;
+    }
+    Ok(Origin { values: Values::new(lists, backlog)?, runs })
 }
 
 fn is_replaced(stage: &Stage) -> bool {

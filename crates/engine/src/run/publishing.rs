@@ -1,6 +1,6 @@
 //! From staged units to a publication.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use dil_model::config::{FilesWrite, Write, WriteMode};
@@ -80,7 +80,8 @@ fn publication(
         }
         published.push(PublishedUnit {
             signature: unit.signature,
-            high: unit.interval.map(|interval| interval.high),
+            high: unit.nominal.and(unit.interval).map(|interval| interval.high),
+            version: unit.version,
             counts: recorded.counts,
             files: recorded.files,
         });
@@ -89,6 +90,7 @@ fn publication(
         flow: run.flow.clone(),
         stage: context.name.clone(),
         run: run.run.clone(),
+        as_of: Some(run.as_of),
         units: published,
         write_folder: context.folders.write.as_ref().map(|place| place.output.clone()),
         rows_folder: context.folders.rows.as_ref().map(|place| place.output.clone()),
@@ -99,42 +101,57 @@ fn publication(
     })
 }
 
-/// Refuses to begin a stage whose folder holds files of its units that this ledger did not publish: another ledger did, or
-/// this one was restored to an earlier state, and their rows would be there twice.
-///
-/// # Errors
-/// `Publish`, naming one of them.
-pub(super) fn refuse_unknown_files(context: &StageContext, units: &[PlannedUnit]) -> Result<()> {
-    let Some(place) = &context.folders.write else { return Ok(()) };
-    let names: HashSet<String> = units.iter().map(|unit| unit_name(context, unit)).collect();
-    let mut folders = vec![PathBuf::from(&place.output)];
-    while let Some(folder) = folders.pop() {
-        let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(cause) => return Err(Error::storage("listing", &folder, &cause)),
-        };
-        for entry in entries {
-            let entry = entry.map_err(|cause| Error::storage("listing", &folder, &cause))?;
-            let (path, name) = (entry.path(), entry.file_name());
-            let name = name.to_string_lossy();
-            if name.starts_with('.') {
-                continue;
-            }
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(path);
-                continue;
-            }
-            // UNIT-ATTEMPT-NUMBER.ext
-            let unit = name.rsplitn(3, '-').nth(2);
-            if unit.is_some_and(|unit| names.contains(unit))
-                && !context.run.ledger.is_published(&path.to_string_lossy())?
-            {
-                return Err(unknown_file(context, &path));
+/// Files in a stage's folder that this ledger did not publish, by the short name of the unit that their name tells.
+pub(super) struct UnknownFiles(HashMap<String, PathBuf>);
+
+impl UnknownFiles {
+    /// Looks through the stage's folder.
+    ///
+    /// # Errors
+    /// `Storage` if it cannot be listed.
+    pub(super) fn find(context: &StageContext) -> Result<Self> {
+        let mut found = HashMap::new();
+        let Some(place) = &context.folders.write else { return Ok(Self(found)) };
+        let mut folders = vec![PathBuf::from(&place.output)];
+        while let Some(folder) = folders.pop() {
+            let entries = match std::fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(cause) => return Err(Error::storage("listing", &folder, &cause)),
+            };
+            for entry in entries {
+                let entry = entry.map_err(|cause| Error::storage("listing", &folder, &cause))?;
+                let (path, name) = (entry.path(), entry.file_name());
+                let name = name.to_string_lossy();
+                if name.starts_with('.') {
+                    continue;
+                }
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    folders.push(path);
+                    continue;
+                }
+                // UNIT-ATTEMPT-NUMBER.ext
+                if let Some(unit) = name.rsplitn(3, '-').nth(2)
+                    && !context.run.ledger.is_published(&path.to_string_lossy())?
+                {
+                    found.insert(unit.to_owned(), path);
+                }
             }
         }
+        Ok(Self(found))
     }
-    Ok(())
+
+    /// Refuses a unit of which there is such a file: another ledger published it, or this one was restored to an earlier
+    /// state, and its rows would be there twice.
+    ///
+    /// # Errors
+    /// `Publish`, naming the file.
+    pub(super) fn refuse(&self, context: &StageContext, unit: &PlannedUnit) -> Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        self.0.get(&unit_name(context, unit)).map_or(Ok(()), |path| Err(unknown_file(context, path)))
+    }
 }
 
 fn unknown_file(context: &StageContext, path: &Path) -> Error {

@@ -11,6 +11,7 @@ use dil_model::parquet::arrow::ProjectionMask;
 use dil_model::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use dil_model::unit::EachRow;
 use dil_model::{Error, ErrorKind, Result};
+use dil_plan::ValueList;
 use serde_json::Value;
 
 use crate::ledger::{KeptFile, Ledger};
@@ -20,35 +21,40 @@ pub(crate) fn rows_folder(state_dir: &Path, run: &str) -> PathBuf {
     state_dir.join("rows").join(run)
 }
 
-/// The `fields` of every row in files that `stage` kept.
+/// Pushes the `fields` of every row in files that `stage` kept, those of older runs first.
 ///
 /// A column of the stage's rows of which no value was seen yet is not in the files: it is null in every row.
 ///
 /// # Errors
-/// `State` if a kept file cannot be read.
+/// `State` if a kept file cannot be read, and what the list refuses.
 pub(crate) fn read_rows(
     ledger: &Ledger,
-    flow: &str,
-    stage: &str,
+    (flow, stage): (&str, &str),
     files: &[KeptFile],
     fields: &[String],
-) -> Result<Vec<EachRow>> {
+    list: &mut ValueList,
+) -> Result<()> {
     let known = ledger.stage_schema(flow, stage, "written")?.unwrap_or_default();
-    let mut rows = Vec::new();
+    let nulls: Vec<&String> =
+        fields.iter().filter(|field| known.0.iter().any(|(name, _)| name == *field)).collect();
+    let mut run = None;
     for kept in files {
-        read_file(Path::new(&kept.path), fields, &mut rows)?;
-    }
-    for row in &mut rows {
-        for field in fields {
-            if !row.contains_key(field) && known.0.iter().any(|(name, _)| name == field) {
-                row.insert(field.clone(), Value::Null);
-            }
+        if run.replace(&kept.run).is_some_and(|before| *before != kept.run) {
+            list.next_generation();
         }
+        read_file(Path::new(&kept.path), fields, |mut row| {
+            for field in nulls.iter().copied() {
+                if !row.contains_key(field) {
+                    row.insert(field.clone(), Value::Null);
+                }
+            }
+            list.push(&row)
+        })?;
     }
-    Ok(rows)
+    Ok(())
 }
 
-fn read_file(path: &Path, fields: &[String], rows: &mut Vec<EachRow>) -> Result<()> {
+fn read_file(path: &Path, fields: &[String], mut push: impl FnMut(EachRow) -> Result<()>) -> Result<()> {
     let broken = |cause: &dyn std::fmt::Display| {
         Error::new(
             ErrorKind::State,
@@ -65,20 +71,19 @@ fn read_file(path: &Path, fields: &[String], rows: &mut Vec<EachRow>) -> Result<
         ProjectionMask::roots(builder.parquet_schema(), columns.map(|(index, _)| index).collect::<Vec<_>>());
     let reader = builder.with_projection(mask).build().map_err(|cause| broken(&cause))?;
     for batch in reader {
-        row_values(&batch.map_err(|cause| broken(&cause))?, rows);
+        row_values(&batch.map_err(|cause| broken(&cause))?, &mut push)?;
     }
     Ok(())
 }
 
-/// Appends each row of a batch as values by column name.
-pub(crate) fn row_values(batch: &RecordBatch, rows: &mut Vec<EachRow>) {
+/// Hands on each row of a batch as values by column name.
+pub(crate) fn row_values(batch: &RecordBatch, mut push: impl FnMut(EachRow) -> Result<()>) -> Result<()> {
     let schema = batch.schema();
     for row in 0..batch.num_rows() {
         let values = schema.fields().iter().zip(batch.columns());
-        rows.push(
-            values.map(|(field, column)| (field.name().clone(), value(column.as_ref(), row))).collect(),
-        );
+        push(values.map(|(field, column)| (field.name().clone(), value(column.as_ref(), row))).collect())?;
     }
+    Ok(())
 }
 
 /// A cell as a variable of templates: numbers and truth values keep their type, anything else is its text.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dil_model::config::{Connection, Publish, Stage, Write, WriteMode};
 use dil_model::{Error, ErrorKind, Result};
@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 
 use super::coordinator::RunContext;
 use super::planning::{self, Planned};
-use super::publishing::{publish, publish_all, refuse_unknown_files, written};
+use super::publishing::{UnknownFiles, publish, publish_all, written};
+use super::queue::Queue;
 use super::rows_folder;
 use super::stage_port::{SchemaBook, StagePort};
 use super::unit_attempts::{Tried, fingerprint, try_unit};
@@ -36,6 +37,13 @@ pub(super) struct StageContext {
     pub(super) port: Arc<StagePort>,
     pub(super) folders: Folders,
     pub(super) kept_columns: Vec<String>,
+}
+
+impl StageContext {
+    /// The fewest rows that a unit must read.
+    pub(super) fn min_rows(&self) -> u64 {
+        self.stage.units.as_ref().map_or(0, |units| units.min_rows)
+    }
 }
 
 /// Where a stage's outputs are and where they are staged; absolute paths.
@@ -119,19 +127,20 @@ async fn run_planned(
     kept: Option<Vec<String>>,
     summary: &mut StageSummary,
 ) -> Result<()> {
-    let Planned { units, skipped } = tokio::task::block_in_place(|| planning::plan_units(run, name, stage))?;
-    let context = Arc::new(tokio::task::block_in_place(|| prepare(run, name, stage, kept))?);
+    let (context, Planned { units, skipped }) = tokio::task::block_in_place(|| {
+        let context = Arc::new(prepare(run, name, stage, kept)?);
+        let unknown = UnknownFiles::find(&context)?;
+        let planned = planning::plan_units(&context, &unknown)?;
+        Ok::<_, Error>((context, planned))
+    })?;
     summary.skipped = skipped;
     run.events.event(&Event::StageStarted {
         stage: name.to_owned(),
-        units: units.len() as u64,
+        units: units.len(),
         skipped: summary.skipped.clone(),
     });
-    if !units.is_empty() {
-        tokio::task::block_in_place(|| {
-            refuse_unknown_files(&context, &units)?;
-            context.folders.open_staging(&run.run)
-        })?;
+    if units.len() > 0 {
+        tokio::task::block_in_place(|| context.folders.open_staging(&run.run))?;
     }
     let waiting = run_units(&context, units, summary).await?;
     if stage.publish == Publish::AllUnits && summary.units_failed == 0 && summary.units_left == 0 {
@@ -160,7 +169,7 @@ pub(super) fn empty_summary(name: &str, stage: &Stage) -> StageSummary {
         files: 0,
         bytes_written: 0,
         path: stage.write.as_ref().map(|Write::Files(files)| files.path.clone()),
-        elapsed: std::time::Duration::ZERO,
+        elapsed: Duration::ZERO,
         errors: Vec::new(),
     }
 }
@@ -205,7 +214,7 @@ fn prepare(
         name: name.to_owned(),
         stage: stage.clone(),
         connection,
-        full: !done_before,
+        full: !done_before || stage.units.as_ref().is_some_and(|units| units.snapshot),
         port: Arc::new(port),
         folders,
         kept_columns,
@@ -246,25 +255,39 @@ fn folders(run: &RunContext, stage: &Stage, keeps_rows: bool) -> Result<Folders>
 /// Each unit is a task of its own, so that one reads on while another is published.
 async fn run_units(
     context: &Arc<StageContext>,
-    units: Vec<PlannedUnit>,
+    mut units: Queue,
     summary: &mut StageSummary,
 ) -> Result<Vec<(PlannedUnit, Recorded)>> {
-    let all = units.len() as u64;
+    let all = units.len();
     let mut waiting = Vec::new();
     // Twice as many tasks as slots: when a unit ends, the next one begins at once, also while we publish.
     let tasks_max = 2 * context.run.slots.units.max(1) as usize;
-    let mut queue = units.into_iter();
     let mut tasks = JoinSet::new();
+    let mut pace = context.stage.units.as_ref().and_then(|units| units.pace).map(|pace| Pace::new(pace.0));
     let mut fatal = None;
     loop {
-        while tasks.len() < tasks_max
-            && let Some(unit) = queue.next()
-        {
+        while tasks.len() < tasks_max && !context.run.halt.is_requested() {
+            let unit = match units.pop() {
+                Ok(Some(unit)) => unit,
+                Ok(None) => break,
+                Err(error) => {
+                    context.run.halt.request();
+                    fatal.get_or_insert(error);
+                    break;
+                }
+            };
             // Asking for the slot here, and not in the task, keeps the units in their order.
             let mut slot = Box::pin(context.run.slot());
-            let now = futures::poll!(&mut slot);
+            let now = if pace.is_none() { futures::poll!(&mut slot) } else { Poll::Pending };
+            let start = pace.as_mut().map(Pace::next);
             let context = Arc::clone(context);
             tasks.spawn(async move {
+                if let Some(start) = start {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(start) => {}
+                        () = context.run.halt.requested() => return Ok((unit, Tried::Stopped)),
+                    }
+                }
                 let _slot = match now {
                     Poll::Ready(slot) => slot,
                     Poll::Pending => slot.await,
@@ -291,6 +314,24 @@ async fn run_units(
     }
     summary.units_left = all.saturating_sub(summary.units_done + summary.units_failed);
     fatal.map_or(Ok(waiting), Err)
+}
+
+/// When units may start: so long after each other, and not in bursts after a wait.
+struct Pace {
+    length: Duration,
+    next: tokio::time::Instant,
+}
+
+impl Pace {
+    fn new(length: Duration) -> Self {
+        Self { length, next: tokio::time::Instant::now() }
+    }
+
+    fn next(&mut self) -> tokio::time::Instant {
+        let start = self.next.max(tokio::time::Instant::now());
+        self.next = start + self.length;
+        start
+    }
 }
 
 type Ended = Result<(PlannedUnit, Tried)>;

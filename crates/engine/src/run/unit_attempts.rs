@@ -121,6 +121,10 @@ async fn attempt_unit(
     let report = context.run.executor.run(spec, port).await;
     context.port.end(id);
     match report.outcome {
+        Ok(_) if report.counts.rows < context.min_rows() => {
+            let error = too_few_rows(report.counts.rows, context.min_rows());
+            Ended::Failed { error, counts: report.counts, stuck: false }
+        }
         Ok(files) => {
             Ended::Staged(Recorded { files, counts: report.counts, schemas: context.port.used(id.unit) })
         }
@@ -128,6 +132,12 @@ async fn attempt_unit(
             Ended::Failed { error, counts: report.counts, stuck: before == Some(report.counts.pages) }
         }
     }
+}
+
+fn too_few_rows(rows: u64, min: u64) -> Error {
+    let message = format!("the unit gave {rows} rows, and must give {min} at least");
+    Error::new(ErrorKind::Content, "unit/too-few-rows", message)
+        .hint("nothing of it was published; `units.min_rows` is the bound")
 }
 
 /// How long to wait before the next try; `None` if there is none.

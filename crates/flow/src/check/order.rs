@@ -10,10 +10,10 @@ pub(crate) fn order(flow: &Flow, report: &mut Report) -> Vec<String> {
     let mut waiting: Vec<&String> = flow.stages.keys().collect();
     loop {
         let ready = |name: &String| {
-            let upstream = upstream(flow.stages.get(name));
-            upstream.is_none_or(|upstream| {
+            let done = |upstream: &str| {
                 order.iter().any(|done| done == upstream) || !flow.stages.contains_key(upstream)
-            })
+            };
+            upstreams(flow, name).into_iter().all(done)
         };
         let Some(next) = waiting.iter().position(|name| ready(name)) else { break };
         order.push(waiting.remove(next).clone());
@@ -41,21 +41,31 @@ pub(crate) fn order(flow: &Flow, report: &mut Report) -> Vec<String> {
     order
 }
 
-fn upstream(stage: Option<&Stage>) -> Option<&str> {
-    stage?.units.as_ref()?.each.as_ref()?.rows_of.as_deref()
+fn upstreams<'a>(flow: &'a Flow, name: &str) -> Vec<&'a str> {
+    flow.stages.get(name).map(Stage::upstreams).unwrap_or_default()
 }
 
 /// The circle that `start` is in; a stage that only leads into one has none.
 fn circle<'a>(flow: &'a Flow, start: &'a str) -> Option<Vec<&'a str>> {
     let mut members = vec![start];
-    while let Some(next) = upstream(flow.stages.get(*members.last()?)) {
-        if next == start {
-            return Some(members);
+    closes(flow, start, &mut members).then_some(members)
+}
+
+/// Goes on from the last member until it is back at the first one; every stage is tried once.
+fn closes<'a>(flow: &'a Flow, start: &str, members: &mut Vec<&'a str>) -> bool {
+    let mut dead_ends: Vec<&str> = Vec::new();
+    while let Some(last) = members.last() {
+        let next = upstreams(flow, last);
+        if next.contains(&start) {
+            return true;
         }
-        if members.contains(&next) {
-            return None;
+        let untried = |name: &&str| {
+            flow.stages.contains_key(*name) && !members.contains(name) && !dead_ends.contains(name)
+        };
+        match next.into_iter().find(untried) {
+            Some(name) => members.push(name),
+            None => dead_ends.extend(members.pop()),
         }
-        members.push(next);
     }
-    None
+    false
 }

@@ -24,9 +24,8 @@ impl Names {
     /// What the unit brings: the fields or the name of its *each*, its interval, and the run.
     pub(crate) fn of_unit(units: &Units) -> Self {
         let mut names = Self::default();
-        if let Some(each) = &units.each {
-            names.add(each.fields.iter().map(String::as_str));
-            names.add(each.name.as_deref());
+        for each in units.lists() {
+            names.add(each.names());
         }
         if units.time.is_some() {
             names.add(["low", "high"]);

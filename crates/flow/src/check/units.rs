@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dil_model::config::{Each, TimeUnits, Units};
-use dil_model::setting::Instant;
+use dil_model::setting::{Bound, Every};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -12,23 +12,37 @@ use super::report::{At, Report};
 use crate::nearest::suggestion;
 
 pub(crate) fn check(units: &Units, at: &At, outline: &Outline, report: &mut Report) {
-    if let Some(each) = &units.each {
-        self::each(each, &at.key("each"), outline, report);
-        let reserved: &[&str] = if units.time.is_some() { &["run", "low", "high"] } else { &["run"] };
-        for (name, at) in each
-            .fields
-            .iter()
-            .enumerate()
-            .map(|(index, field)| (field, at.key("each").key("fields").index(index)))
-        {
+    let reserved: &[&str] = if units.time.is_some() { &["run", "low", "high"] } else { &["run"] };
+    let cross = units.cross.iter().enumerate().map(|(index, each)| (each, at.key("cross").index(index)));
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    for (each, at) in units.each.iter().map(|each| (each, at.key("each"))).chain(cross) {
+        self::each(each, &at, outline, report);
+        for (index, name) in each.names().into_iter().enumerate() {
+            let literal = each.rows_of.is_none() && each.name.is_some();
+            let at = if literal { at.key("as") } else { at.key("fields").index(index) };
             self::reserved(name, reserved, &at, report);
-        }
-        if let Some(name) = &each.name {
-            self::reserved(name, reserved, &at.key("each").key("as"), report);
+            let stands_twice = each.fields.iter().filter(|field| *field == name).count() > 1;
+            if !names.insert(name) && !stands_twice {
+                let message = format!("`{name}` is the name of another value of the unit");
+                report.value(
+                    "units/repeated-name",
+                    &at,
+                    message,
+                    "take different fields, or different names",
+                );
+            }
         }
     }
+    if units.each.is_none() && !units.cross.is_empty() {
+        let hint = "write the first list as `each`, and the others as `cross`";
+        report.key("units/each", &at.key("cross"), "`cross` goes with `each`", hint);
+    }
     if let Some(time) = &units.time {
-        self::time(time, &at.key("time"), report);
+        self::time(units, time, &at.key("time"), report);
+    }
+    if units.max.is_some_and(|max| max < units.min) {
+        let message = "`min` is more than `max`, so every run would fail";
+        report.value("units/min-max", &at.key("min"), message, "make it less than `max`");
     }
 }
 
@@ -76,6 +90,11 @@ fn each(each: &Each, at: &At, outline: &Outline, report: &mut Report) {
         }
     }
     repeated(each.fields.iter().map(String::as_str), &at.key("fields"), "the field", report);
+    repeated(each.version.iter().map(String::as_str), &at.key("version"), "the field", report);
+    for (index, field) in each.version.iter().enumerate().filter(|(_, field)| each.fields.contains(field)) {
+        let message = format!("`{field}` is one of `fields`: every version would be a unit of its own");
+        report.value(code, &at.key("version").index(index), message, "keep it in one of the two lists");
+    }
 }
 
 fn values(each: &Each, at: &At, report: &mut Report) {
@@ -101,7 +120,12 @@ fn values(each: &Each, at: &At, report: &mut Report) {
             }
         }
     }
-    for (key, present) in [("fields", !each.fields.is_empty()), ("where", !each.filter.is_empty())] {
+    let given = [
+        ("fields", !each.fields.is_empty()),
+        ("version", !each.version.is_empty()),
+        ("where", !each.filter.is_empty()),
+    ];
+    for (key, present) in given {
         if present {
             report.key(
                 code,
@@ -136,23 +160,106 @@ pub(crate) fn repeated<'a>(entries: impl Iterator<Item = &'a str>, at: &At, kind
     }
 }
 
-fn time(time: &TimeUnits, at: &At, report: &mut Report) {
+fn time(units: &Units, time: &TimeUnits, at: &At, report: &mut Report) {
     let zone = zone(&time.timezone, &at.key("timezone"), report);
-    let from = instant(&time.from, &zone, &at.key("from"), "from", report);
-    if time.to == "now" {
-        return;
-    }
-    let to = instant(&time.to, &zone, &at.key("to"), "to", report);
-    if let (Some(from), Some(to)) = (from, to)
+    let from = bound(&time.from, &at.key("from"), "from", report);
+    let to = bound(&time.to, &at.key("to"), "to", report);
+    let fixed = |bound: &Option<Bound>| {
+        bound
+            .as_ref()
+            .filter(|bound| bound.is_fixed())
+            .and_then(|bound| bound.resolve(Timestamp::UNIX_EPOCH, &zone))
+    };
+    if let (Some(from), Some(to)) = (fixed(&from), fixed(&to))
         && from >= to
     {
         let message = format!("the range is empty: `to` ({}) is not after `from` ({})", time.to, time.from);
-        report.value(
-            "units/empty-range",
-            &at.key("to"),
-            message,
-            "`to` is the first instant that is left out",
+        let hint = "`to` is the first instant that is left out";
+        report.value("units/empty-range", &at.key("to"), message, hint);
+    }
+    steps(time, fixed(&from), fixed(&to), &zone, at, report);
+    late(units, time, from.as_ref(), to.as_ref(), at, report);
+}
+
+/// `then`: each at a fixed instant inside the range, in the order of time.
+fn steps(
+    time: &TimeUnits,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    zone: &TimeZone,
+    at: &At,
+    report: &mut Report,
+) {
+    let mut before = from;
+    for (index, then) in time.then.iter().enumerate() {
+        let at = at.key("then").index(index).key("from");
+        let Some(bound) = bound(&then.from, &at, "from", report) else { continue };
+        let Some(begin) = Some(&bound)
+            .filter(|bound| bound.is_fixed())
+            .and_then(|bound| bound.resolve(Timestamp::UNIX_EPOCH, zone))
+        else {
+            let hint =
+                "write a date: were it to move, units would change their names, and be read a second time";
+            report.value("units/then", &at, format!("`{}` moves with now", then.from), hint);
+            continue;
+        };
+        if before.is_some_and(|before| begin <= before) {
+            let message = format!("`{}` is not after where the intervals before it begin", then.from);
+            report.value(
+                "units/then",
+                &at,
+                message,
+                "list interval lengths in the order of time, each after `from`",
+            );
+        } else if to.is_some_and(|to| begin >= to) {
+            let message = format!("`{}` is not before `to` ({})", then.from, time.to);
+            report.value(
+                "units/then",
+                &at,
+                message,
+                "no interval would have this length; remove it, or move `to`",
+            );
+        }
+        before = Some(begin);
+    }
+}
+
+fn late(
+    units: &Units,
+    time: &TimeUnits,
+    from: Option<&Bound>,
+    to: Option<&Bound>,
+    at: &At,
+    report: &mut Report,
+) {
+    let code = "units/late";
+    let undivided = time.every == Every::None && time.then.is_empty();
+    let window = from.is_some_and(|from| !from.is_fixed()) && undivided;
+    let (grows, late) = (to.is_some_and(|to| !to.is_fixed()), time.late);
+    if late.is_some() && time.grace.is_none() {
+        let hint = "add `grace`, how far back late rows may appear, or leave `late` out";
+        report.key(code, &at.key("late"), "`late` goes with `grace`", hint);
+    }
+    if time.grace.is_some() && (units.snapshot || window) {
+        let hint = "all of it is read in every run, late rows with it; leave `grace` out";
+        report.key(
+            code,
+            &at.key("grace"),
+            "`grace` does not go with a range that is read in full every time",
+            hint,
         );
+    } else if time.grace.is_some() && undivided && grows && late.is_none() {
+        let hint = "write `late: reread` (all of the range is read in every run, and its files exchanged) or `late: append` \
+                    (the stretch of `grace` is read again, and its rows come twice); or cut the range with `every`";
+        report.key(
+            code,
+            &at.key("grace"),
+            "how late rows of a range that grows and is not cut are read is not said",
+            hint,
+        );
+    }
+    if window && time.partial == dil_model::config::Partial::Drop {
+        report.key(code, &at.key("partial"), "a window that moves is never cut short", "leave `partial` out");
     }
 }
 
@@ -169,17 +276,17 @@ pub(crate) fn zone(name: &str, at: &At, report: &mut Report) -> TimeZone {
     })
 }
 
-fn instant(text: &str, zone: &TimeZone, at: &At, key: &str, report: &mut Report) -> Option<Timestamp> {
-    if let Some(instant) = Instant::parse(text).and_then(|instant| instant.in_zone(zone)) {
-        return Some(instant);
+fn bound(text: &str, at: &At, key: &str, report: &mut Report) -> Option<Bound> {
+    if let Some(bound) = Bound::parse(text).filter(|bound| key != "from" || *bound != Bound::Now) {
+        return Some(bound);
     }
     let hint = match (text, key) {
-        ("now", "from") => "`from` is a fixed instant; `now` is for `to`",
+        ("now", "from") => "`from` is where the range begins: a date, or so long before now (P30D)",
         (_, "to") => {
-            "write `now`, a date (2024-01-31), or a date and time (2024-01-31T06:00:00, with Z or an offset if it is not in `timezone`)"
+            "write `now`, a date (2024-01-31), a date and time (2024-01-31T06:00:00, with Z or an offset if it is not in `timezone`), or how long before now (P1D)"
         }
         _ => {
-            "write a date (2024-01-31), or a date and time (2024-01-31T06:00:00, with Z or an offset if it is not in `timezone`)"
+            "write a date (2024-01-31), a date and time (2024-01-31T06:00:00, with Z or an offset if it is not in `timezone`), or how long before now (P30D)"
         }
     };
     report.value("units/instant", at, format!("`{text}` is not an instant"), hint);

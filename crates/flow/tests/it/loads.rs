@@ -41,8 +41,8 @@ stages:
 fn the_flow_of_the_design_loads() {
     let checked = read(QUALAROO).unwrap_or_else(|problems| panic!("{}", rendered(QUALAROO, Err(problems))));
     assert_eq!(checked.order(), ["surveys", "responses"]);
-    assert_eq!(checked.upstream("responses"), Some("surveys"));
-    assert_eq!(checked.upstream("surveys"), None);
+    assert_eq!(checked.upstreams("responses"), ["surveys"]);
+    assert_eq!(checked.upstreams("surveys"), [""; 0]);
     assert_eq!(checked.downstream("surveys").collect::<Vec<_>>(), ["responses"]);
     let responses = &checked.flow.stages["responses"];
     assert_eq!(responses.publish, Publish::EachUnit);

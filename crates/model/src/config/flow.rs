@@ -86,6 +86,13 @@ pub struct Stage {
     pub retry: UnitRetry,
 }
 
+impl Stage {
+    /// The stages whose rows this one uses, each once.
+    pub fn upstreams(&self) -> Vec<&str> {
+        self.units.as_ref().map(super::Units::upstreams).unwrap_or_default()
+    }
+}
+
 /// When the rows of a stage become visible.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -69,6 +69,17 @@ impl Units {
     pub fn lists(&self) -> impl Iterator<Item = &Each> {
         self.each.iter().chain(&self.cross)
     }
+
+    /// The stages whose rows are values, each once.
+    pub fn upstreams(&self) -> Vec<&str> {
+        let mut stages: Vec<&str> = Vec::new();
+        for stage in self.lists().filter_map(|each| each.rows_of.as_deref()) {
+            if !stages.contains(&stage) {
+                stages.push(stage);
+            }
+        }
+        stages
+    }
 }
 
 /// The values: rows of another stage, or a literal list. Exactly one of `rows_of` and `values`.

@@ -158,8 +158,18 @@ mod tests {
     #[test]
     fn refuses_what_it_would_have_to_guess() {
         for text in [
-            "", "-", "P", "PT", "3d", "-P1D", "P1D.UTC", "P1D[Mars/Olympus]", "2024-07-01T06:00:00Z[Europe/Vienna]",
-            "2024-07-01[", "yesterday", "P1DT",
+            "",
+            "-",
+            "P",
+            "PT",
+            "3d",
+            "-P1D",
+            "P1D.UTC",
+            "P1D[Mars/Olympus]",
+            "2024-07-01T06:00:00Z[Europe/Vienna]",
+            "2024-07-01[",
+            "yesterday",
+            "P1DT",
         ] {
             check(text, "2024-04-01T12:00:00Z", "UTC", None);
         }

@@ -52,9 +52,11 @@ impl Every {
             return Ok(Self::Step(*step));
         }
         let refused = || {
-            let near = strsim_hint(text);
+            let near = WORDS.iter().find(|(word, ..)| text.trim_end_matches('s') == *word);
+            let near = near.map(|(word, ..)| format!("did you mean `{word}`? ")).unwrap_or_default();
             format!(
-                "`{text}` is not a length of intervals; write hour, day, week, month, quarter, year, none, or an ISO 8601 duration like PT6H{near}"
+                "`{text}` is not a length of intervals; {near}there are none, hour, day, week, month, quarter, year, \
+                 and ISO 8601 durations like PT6H"
             )
         };
         if !text.starts_with('P') {
@@ -63,12 +65,6 @@ impl Every {
         let span: Span = text.parse().map_err(|_| refused())?;
         Step::of(&span).map(Self::Step).ok_or_else(|| format!("`{text}` is not longer than nothing"))
     }
-}
-
-/// The word that was probably meant, for a text like `3d` or `months`.
-fn strsim_hint(text: &str) -> String {
-    let near = WORDS.iter().find(|(word, ..)| text.trim_end_matches('s') == *word);
-    near.map(|(word, ..)| format!(" (did you mean `{word}`?)")).unwrap_or_default()
 }
 
 impl Step {
@@ -160,9 +156,11 @@ mod tests {
 
     #[test]
     fn refuses_nothing_the_past_and_what_is_no_length() {
-        for text in ["P0D", "PT0S", "-P1D", "P-1D", "", "3d", "fortnight", "P", "PT", "months", "PT0.0000001S"] {
+        for text in
+            ["P0D", "PT0S", "-P1D", "P-1D", "", "3d", "fortnight", "P", "PT", "months", "PT0.0000001S"]
+        {
             assert!(Every::parse(text).is_err(), "{text}");
         }
-        assert!(Every::parse("months").is_err_and(|why| why.ends_with("(did you mean `month`?)")));
+        assert!(Every::parse("months").is_err_and(|why| why.contains("did you mean `month`?")));
     }
 }

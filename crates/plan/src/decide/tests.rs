@@ -258,7 +258,8 @@ fn no_rows_upstream_make_no_units_in_any_interval() {
 fn what_the_ledger_cannot_tell_ends_the_plan() {
     let units = daily_until("2020-01-06");
     let values = Values::literal(Some(&units)).unwrap();
-    let input = StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
+    let input =
+        StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
     let broken = |_: &[String]| Err(Error::new(ErrorKind::State, "state/corrupt", "unreadable"));
     let items: Vec<Result<Decision>> = decide(&input, broken).unwrap().collect();
     assert!(matches!(&items[..], [Err(error)] if error.code == "state/corrupt"));
@@ -268,7 +269,8 @@ fn what_the_ledger_cannot_tell_ends_the_plan() {
 fn a_million_units_are_not_held() {
     let units = time(json!({ "from": "0001-01-01", "to": "9999-01-01", "every": "day" }));
     let values = Values::literal(Some(&units)).unwrap();
-    let input = StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
+    let input =
+        StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
     let asked = std::cell::Cell::new(0);
     let history = |names: &[String]| {
         asked.set(asked.get() + names.len());
@@ -282,7 +284,8 @@ fn a_million_units_are_not_held() {
 fn far_too_many_units_are_refused() {
     let units = time(json!({ "from": "0001-01-01", "to": "9999-01-01", "every": "PT1M" }));
     let values = Values::literal(Some(&units)).unwrap();
-    let input = StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
+    let input =
+        StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
     let error = decide(&input, |_: &[String]| Ok(Vec::new())).err().unwrap();
     assert_eq!(error.code, "plan/too-many-units");
 }
@@ -306,12 +309,17 @@ fn a_window_that_moves_is_one_unit_read_in_full() {
 
 #[test]
 fn late_rows_may_be_added_instead_of_read_again() {
-    let units = |to: &str, every: &str| time(json!({ "from": "2020-01-01", "to": to, "every": every, "grace": "2d", "late": "append" }));
+    let units = |to: &str, every: &str| {
+        time(json!({ "from": "2020-01-01", "to": to, "every": every, "grace": "2d", "late": "append" }))
+    };
     let decisions = plan(&units("2020-01-06", "day"), "2020-02-01", &days_done(&[1, 2, 3, 4]));
     assert_eq!(runs(&decisions), ["01-03..01-04 Late adds", "01-04..01-05 Late adds", "01-05..01-06 New"]);
     // DIL's example B, with two days.
     let known = ledger(&[("time=2020-01-01T00:00:00Z", done("2020-01-15"))]);
-    assert_eq!(runs(&plan(&units("2020-01-16", "none"), "2020-02-01", &known)), ["01-13..01-16 Unfinished adds"]);
+    assert_eq!(
+        runs(&plan(&units("2020-01-16", "none"), "2020-02-01", &known)),
+        ["01-13..01-16 Unfinished adds"]
+    );
 }
 
 /// Recorded up to `high`, in a run of that time.
@@ -337,16 +345,23 @@ fn abstinence_leaves_alone_what_was_read_lately_and_nothing_that_failed() {
 
 #[test]
 fn a_unit_is_read_again_when_its_version_changes_and_else_not() {
-    let each = Each { rows_of: Some("s".into()), fields: vec!["path".into()], version: vec!["size".into()], ..Each::default() };
+    let each = Each {
+        rows_of: Some("s".into()),
+        fields: vec!["path".into()],
+        version: vec!["size".into()],
+        ..Each::default()
+    };
     let units = Units { each: Some(each), ..Units::default() };
     let mut list = ValueList::new(units.each.as_ref().unwrap());
     for (path, size) in [("a", 1), ("b", 2), ("c", 3)] {
         list.push(&serde_json::from_value(json!({ "path": path, "size": size })).unwrap()).unwrap();
     }
     let values = Values::new(vec![list], ValueList::backlog(Some(&units))).unwrap();
-    let read = |version: &str| History { done_before: true, version: Some(version.into()), ..History::default() };
+    let read =
+        |version: &str| History { done_before: true, version: Some(version.into()), ..History::default() };
     let known = ledger(&[("path=a", read("size=1")), ("path=b", read("size=1"))]);
-    let input = StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
+    let input =
+        StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
     let decisions: Vec<Decision> = decide(&input, look_up(&known)).unwrap().map(Result::unwrap).collect();
     let found: Vec<(&str, Reason, Option<&str>)> = decisions
         .iter()
@@ -360,7 +375,8 @@ fn a_unit_is_read_again_when_its_version_changes_and_else_not() {
 
 #[test]
 fn newest_first_goes_from_the_end_and_max_takes_from_there() {
-    let units = Units { order: Order::NewestFirst, ..with_values(daily_until("2020-01-04"), &["a", "b"], Some(3)) };
+    let units =
+        Units { order: Order::NewestFirst, ..with_values(daily_until("2020-01-04"), &["a", "b"], Some(3)) };
     let decisions = plan(&units, "2020-02-01", &Ledger::new());
     assert_eq!(runs(&decisions), ["a 01-03..01-04 New", "b 01-03..01-04 New", "a 01-02..01-03 New"]);
 }
@@ -369,10 +385,16 @@ fn newest_first_goes_from_the_end_and_max_takes_from_there() {
 fn a_choice_leaves_the_others_for_later() {
     let units = with_values(daily_until("2020-01-04"), &["a", "b"], None);
     let failed = History { failed: true, owing: true, ..History::default() };
-    let known = ledger(&[("f=a,time=2020-01-01T00:00:00Z", failed.clone()), ("f=b,time=2020-01-02T00:00:00Z", failed)]);
+    let known = ledger(&[
+        ("f=a,time=2020-01-01T00:00:00Z", failed.clone()),
+        ("f=b,time=2020-01-02T00:00:00Z", failed),
+    ]);
     let chosen = |only: Selection| plan_only(&units, "2020-02-01", &known, Some(&only));
     let b = Selection { values: vec![("f".into(), "b".into())], ..Selection::default() };
-    assert_eq!(runs(&chosen(b.clone())), ["b 01-01..01-02 New", "b 01-02..01-03 FailedBefore", "b 01-03..01-04 New"]);
+    assert_eq!(
+        runs(&chosen(b.clone())),
+        ["b 01-01..01-02 New", "b 01-02..01-03 FailedBefore", "b 01-03..01-04 New"]
+    );
     let day = Selection { time: Selection::stretch(at("2020-01-02T12:00:00Z"), None), ..b };
     let decisions = chosen(day);
     assert_eq!(runs(&decisions), ["b 01-02..01-03 FailedBefore"]);

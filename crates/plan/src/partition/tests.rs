@@ -51,22 +51,44 @@ fn the_vectors_of_dil() {
         true,
         &["2020-01-31", "2020-02-29", "2020-03-31", "2020-04-30", "2020-05-15"],
     );
-    check("monthly", "2020-01-05", "2020-04-01", true, &["2020-01-05", "2020-02-05", "2020-03-05", "2020-04-01"]);
+    check(
+        "monthly",
+        "2020-01-05",
+        "2020-04-01",
+        true,
+        &["2020-01-05", "2020-02-05", "2020-03-05", "2020-04-01"],
+    );
     check("monthly", "2020-01-05", "2020-04-01", false, &["2020-01-05", "2020-02-05", "2020-03-05"]);
     check(
         "weekly",
         "2020-01-06",
         "2020-02-21",
         true,
-        &["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27", "2020-02-03", "2020-02-10", "2020-02-17", "2020-02-21"],
+        &[
+            "2020-01-06",
+            "2020-01-13",
+            "2020-01-20",
+            "2020-01-27",
+            "2020-02-03",
+            "2020-02-10",
+            "2020-02-17",
+            "2020-02-21",
+        ],
     );
-    check("daily", "2020-01-01T10:00", "2020-01-03", true, &["2020-01-01T10:00:00", "2020-01-02T10:00:00", "2020-01-03"]);
+    check(
+        "daily",
+        "2020-01-01T10:00",
+        "2020-01-03",
+        true,
+        &["2020-01-01T10:00:00", "2020-01-02T10:00:00", "2020-01-03"],
+    );
     check("yearly", "2018-02-01", "2020-03-01", false, &["2018-02-01", "2019-02-01", "2020-02-01"]);
     check("none", "2020-01-01", "2020-01-01", true, &[]);
     check("none", "2020-01-02", "2020-01-01", true, &[]);
 
     let days = range("2020-03-07", "2020-03-10", LA, &[("", "daily")]);
-    let lows: Vec<i64> = partitions(&days).iter().map(|partition| partition.clipped.low.as_millisecond()).collect();
+    let lows: Vec<i64> =
+        partitions(&days).iter().map(|partition| partition.clipped.low.as_millisecond()).collect();
     assert_eq!(lows, [1_583_568_000_000, 1_583_654_400_000, 1_583_737_200_000]);
     assert_eq!(days.to.as_millisecond(), 1_583_823_600_000);
     assert_eq!(partitions(&range("2020-03-08", "2020-03-08T05:00", LA, &[("", "hourly")])).len(), 4);
@@ -81,16 +103,20 @@ fn the_composite_vectors_of_dil() {
     };
     let days = |list: &[&str]| list.iter().map(|day| format!("2020-{day}")).collect::<Vec<_>>();
     // DIL never plans 03-04..03-10.
-    let all = ["01-01", "02-01", "03-01", "03-02", "03-03", "03-04", "03-05", "03-06", "03-07", "03-08", "03-09", "03-10"];
+    let all = [
+        "01-01", "02-01", "03-01", "03-02", "03-03", "03-04", "03-05", "03-06", "03-07", "03-08", "03-09",
+        "03-10",
+    ];
     assert_eq!(composite("2020-01-01", "2020-03-10", true), days(&all));
     let split = ["01-15", "02-15", "03-01", "03-02", "03-03"];
     assert_eq!(composite("2020-01-15", "2020-03-03", true), days(&split));
     // DIL leaves a hole 02-15..03-01: it takes the end of the monthly part for a partial end.
     assert_eq!(composite("2020-01-15", "2020-03-03", false), days(&split));
     // DIL skips the head before its first part; here a part begins where the range does.
-    let head: Vec<String> = ["2019-12-15", "2020-01-15", "2020-02-15", "2020-03-01", "2020-03-02", "2020-03-03"]
-        .map(str::to_owned)
-        .to_vec();
+    let head: Vec<String> =
+        ["2019-12-15", "2020-01-15", "2020-02-15", "2020-03-01", "2020-03-02", "2020-03-03"]
+            .map(str::to_owned)
+            .to_vec();
     assert_eq!(composite("2019-12-15", "2020-03-03", true), head);
     // DIL reads February to its end, beyond `to`.
     assert_eq!(composite("2020-01-01", "2020-02-15", true), days(&["01-01", "02-01", "02-15"]));
@@ -99,15 +125,33 @@ fn the_composite_vectors_of_dil() {
 
 #[test]
 fn quarters_and_durations() {
-    check("quarter", "2019-11-30", "2020-09-01", true, &["2019-11-30", "2020-02-29", "2020-05-30", "2020-08-30", "2020-09-01"]);
-    check("P10D", "2020-02-25", "2020-03-20", true, &["2020-02-25", "2020-03-06", "2020-03-16", "2020-03-20"]);
+    check(
+        "quarter",
+        "2019-11-30",
+        "2020-09-01",
+        true,
+        &["2019-11-30", "2020-02-29", "2020-05-30", "2020-08-30", "2020-09-01"],
+    );
+    check(
+        "P10D",
+        "2020-02-25",
+        "2020-03-20",
+        true,
+        &["2020-02-25", "2020-03-06", "2020-03-16", "2020-03-20"],
+    );
     // Exact time, so the day the clocks are put forward has a boundary at 19:00.
     check(
         "PT6H",
         "2020-03-08",
         "2020-03-08T20:00",
         true,
-        &["2020-03-08", "2020-03-08T07:00:00", "2020-03-08T13:00:00", "2020-03-08T19:00:00", "2020-03-08T20:00:00"],
+        &[
+            "2020-03-08",
+            "2020-03-08T07:00:00",
+            "2020-03-08T13:00:00",
+            "2020-03-08T19:00:00",
+            "2020-03-08T20:00:00",
+        ],
     );
 }
 
@@ -129,7 +173,10 @@ fn where_from_moves_the_boundaries_stay_with_the_calendar() {
 #[test]
 fn a_moving_from_leaves_passed_steps_behind() {
     let schemes = [("", "month"), ("2026-11-01", "day")];
-    assert_eq!(boundaries(&range("P60D", "P0D", "UTC", &schemes), true)[..3], ["2026-09-01", "2026-10-01", "2026-11-01"]);
+    assert_eq!(
+        boundaries(&range("P60D", "P0D", "UTC", &schemes), true)[..3],
+        ["2026-09-01", "2026-10-01", "2026-11-01"]
+    );
     assert_eq!(boundaries(&range("P3D", "P0D", "UTC", &schemes), true)[..2], ["2026-11-19", "2026-11-20"]);
 }
 
@@ -161,7 +208,10 @@ fn a_day_has_23_to_25_hours() {
 #[test]
 fn a_day_that_a_zone_leaves_out_is_no_partition() {
     let range = range("2011-12-28", "2012-01-02", "Pacific/Apia", &[("", "day")]);
-    assert_eq!(boundaries(&range, true), ["2011-12-28", "2011-12-29", "2011-12-31", "2012-01-01", "2012-01-02"]);
+    assert_eq!(
+        boundaries(&range, true),
+        ["2011-12-28", "2011-12-29", "2011-12-31", "2012-01-01", "2012-01-02"]
+    );
 }
 
 #[test]
@@ -177,7 +227,13 @@ fn ends_where_the_calendar_ends() {
     let at = |every: &str| {
         let every = Every::parse(every).unwrap();
         let from = "9999-11-15T00:00:00Z".parse().unwrap();
-        let range = Range { from, moving: false, to: Timestamp::MAX, zone: TimeZone::UTC, schemes: vec![(from, every)] };
+        let range = Range {
+            from,
+            moving: false,
+            to: Timestamp::MAX,
+            zone: TimeZone::UTC,
+            schemes: vec![(from, every)],
+        };
         partitions(&range)
     };
     assert_eq!(at("month").last().unwrap().clipped.high, Timestamp::MAX);
@@ -197,7 +253,8 @@ const ZONES: [&str; 8] = [
 ];
 
 fn any_every() -> impl Strategy<Value = Every> {
-    let words = ["none", "hour", "day", "week", "month", "quarter", "year", "PT7H", "P10D", "P1M3D", "P1DT5H"];
+    let words =
+        ["none", "hour", "day", "week", "month", "quarter", "year", "PT7H", "P10D", "P1M3D", "P1DT5H"];
     prop::sample::select(words.to_vec()).prop_map(|word| Every::parse(word).unwrap())
 }
 

@@ -116,9 +116,15 @@ fn an_empty_list_among_several_makes_no_combination() {
 
 #[test]
 fn the_backlog_adds_what_is_not_listed() {
-    let units = Units { each: Some(literal(&["a", "b"], "x")), cross: vec![literal(&["1", "2"], "y")], ..Units::default() };
+    let units = Units {
+        each: Some(literal(&["a", "b"], "x")),
+        cross: vec![literal(&["1", "2"], "y")],
+        ..Units::default()
+    };
     let mut backlog = ValueList::backlog(Some(&units));
-    for row in rows(json!([{ "x": "b", "y": "2" }, { "x": "c", "y": "1" }, { "x": "a", "y": "3" }, { "y": "1", "x": "c" }])) {
+    for row in rows(
+        json!([{ "x": "b", "y": "2" }, { "x": "c", "y": "1" }, { "x": "a", "y": "3" }, { "y": "1", "x": "c" }]),
+    ) {
         backlog.push(&row).unwrap();
     }
     let lists = units.lists().map(ValueList::new).collect();
