@@ -10,7 +10,7 @@ use dil_plan::{Decision, PlannedUnit, StageInput, ValueList, Values};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, StageKey};
 use crate::run::{changed_division, check_declared, count, origin};
 use crate::settings::Settings;
 
@@ -143,20 +143,21 @@ fn plan_stage(
         guarantee: guarantee(stage),
         note: None,
     };
+    let key = StageKey { flow: &flow.flow, stage: name, backfill: "" };
     let mut latest = None;
     if let Some(ledger) = ledger {
         check_declared(ledger, &flow.flow, name, stage)?;
-        changed_division(ledger, &flow.flow, name, stage)?;
-        (latest, _) = ledger.stage_progress(&flow.flow, name)?;
+        changed_division(ledger, key, stage)?;
+        (latest, _) = ledger.stage_progress(key)?;
     }
-    let upstream = upstream_rows(flow, name, stage, ledger)?;
+    let upstream = upstream_rows(key, stage, ledger)?;
     plan.note = upstream.note;
     plan.values_known = upstream.known;
     let units = if upstream.known { stage.units.clone() } else { stage.units.as_ref().map(of_any_value) };
     let input =
         StageInput { units: units.as_ref(), now: options.now, values: &upstream.values, latest, only: None };
     let history = |names: &[String]| match ledger {
-        Some(ledger) => ledger.histories((&flow.flow, name), "", names),
+        Some(ledger) => ledger.histories(key, "", names),
         None => Ok(vec![None; names.len()]),
     };
     for decision in dil_plan::decide(&input, history)? {
@@ -198,14 +199,14 @@ struct Upstream {
     note: Option<String>,
 }
 
-fn upstream_rows(flow: &Flow, name: &str, stage: &Stage, ledger: Option<&Ledger>) -> Result<Upstream> {
+fn upstream_rows(key: StageKey<'_>, stage: &Stage, ledger: Option<&Ledger>) -> Result<Upstream> {
     let units = stage.units.as_ref();
     if stage.upstreams().is_empty() {
         return Ok(Upstream { values: Values::literal(units)?, known: true, note: None });
     }
     let mut latest = Vec::new();
     for upstream in stage.upstreams() {
-        let rows = ledger.map(|ledger| ledger.latest_rows(&flow.flow, upstream)).transpose()?.flatten();
+        let rows = ledger.map(|ledger| ledger.latest_rows(key.flow, upstream)).transpose()?.flatten();
         let (Some(ledger), Some((run, started))) = (ledger, rows) else {
             let note = format!("how many values stage `{upstream}` gives is unknown until it has run once");
             return Ok(Upstream { values: any_values(units)?, known: false, note: Some(note) });
@@ -216,7 +217,7 @@ fn upstream_rows(flow: &Flow, name: &str, stage: &Stage, ledger: Option<&Ledger>
     let Some((ledger, upstream, _, started)) = latest.first() else {
         return Ok(Upstream { values: Values::literal(units)?, known: true, note: None });
     };
-    let values = origin(ledger, &flow.flow, name, stage, |upstream| {
+    let values = origin(ledger, key, stage, |upstream| {
         stage
             .upstreams()
             .iter()

@@ -338,8 +338,22 @@ fn age_ledger(scene: &Scene) {
     if version == 2 {
         ledger
             .execute_batch(
-                "BEGIN; ALTER TABLE unit DROP COLUMN version; ALTER TABLE unit DROP COLUMN recorded_at;
-                 ALTER TABLE unit DROP COLUMN requests; PRAGMA user_version = 1; COMMIT",
+                "BEGIN;
+                 CREATE TABLE unit_1 (
+                     flow TEXT NOT NULL, stage TEXT NOT NULL, signature TEXT NOT NULL, state TEXT NOT NULL,
+                     recorded_high INTEGER, done_before INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
+                     rows INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, run TEXT NOT NULL,
+                     updated TEXT NOT NULL, error TEXT, work TEXT, position TEXT, manifest TEXT, done_run TEXT, each TEXT,
+                     PRIMARY KEY (flow, stage, signature)
+                 ) WITHOUT ROWID;
+                 INSERT INTO unit_1 SELECT flow, stage, signature, state, recorded_high, done_before, attempts, rows, bytes,
+                     run, '2026-01-01T00:00:00Z', error, work, position, manifest, done_run, each FROM unit;
+                 DROP TABLE unit;
+                 ALTER TABLE unit_1 RENAME TO unit;
+                 CREATE INDEX unit_by_state ON unit (flow, stage, state);
+                 ALTER TABLE run DROP COLUMN backfill;
+                 PRAGMA user_version = 1;
+                 COMMIT",
             )
             .expect("it can be made older");
     }

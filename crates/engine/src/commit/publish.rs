@@ -193,6 +193,7 @@ mod tests {
             flow: "flow".to_owned(),
             stage: "stage".to_owned(),
             run: "run".to_owned(),
+            backfill: String::new(),
             as_of: None,
             units: vec![PublishedUnit {
                 signature,

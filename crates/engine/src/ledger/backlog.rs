@@ -7,8 +7,8 @@ use dil_model::Result;
 use dil_model::unit::EachRow;
 use rusqlite::{OptionalExtension as _, params};
 
-use super::run::{now, unreadable};
-use super::{LeaseGuard, Ledger, Synced};
+use super::run::{now_microseconds, unreadable};
+use super::{LeaseGuard, Ledger, StageKey, Synced, low_of};
 
 /// What planning a stage changes.
 #[derive(Debug, Default)]
@@ -39,13 +39,14 @@ impl Ledger {
     pub(crate) fn add_backlog(
         &self,
         lease: &LeaseGuard,
-        (flow, stage): (&str, &str),
+        key: StageKey<'_>,
         run: &str,
         new: &NewBacklog,
     ) -> Result<()> {
         let encoded = |each: &EachRow| serde_json::to_string(each).map_err(|_| unreadable("a unit's values"));
         let owing = new.owing.iter().map(|(signature, each)| Ok((signature, encoded(each)?)));
         let owing = owing.collect::<Result<Vec<_>>>()?;
+        let StageKey { flow, stage, backfill } = key;
         self.write(lease, "unit.plan", Synced::Later, |transaction| {
             if let Some(division) = &new.division {
                 transaction.execute(
@@ -54,14 +55,14 @@ impl Ledger {
                 )?;
             }
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO unit (flow, stage, signature, state, run, updated, each)
-                 VALUES (?1, ?2, ?3, 'planned', ?4, ?5, ?6)
-                 ON CONFLICT (flow, stage, signature) DO UPDATE SET
-                     state = CASE WHEN state IN ('done', 'forgotten') THEN 'planned' ELSE state END, each = ?6",
+                "INSERT INTO unit (flow, stage, backfill, low, signature, state, run, updated, each)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 'planned', ?6, ?7, ?8)
+                 ON CONFLICT (flow, stage, backfill, low, signature) DO UPDATE SET
+                     state = CASE WHEN state IN ('done', 'forgotten') THEN 'planned' ELSE state END, each = ?8",
             )?;
-            let now = now();
+            let now = now_microseconds();
             for (signature, each) in &owing {
-                insert.execute(params![flow, stage, signature, run, now, each])?;
+                insert.execute(params![flow, stage, backfill, low_of(signature), signature, run, now, each])?;
             }
             for used in &new.used {
                 transaction.execute("INSERT OR IGNORE INTO planned_rows VALUES (?1, ?2, ?3)", [flow, stage, used])?;
@@ -73,16 +74,15 @@ impl Ledger {
     /// The distinct values of the units that were planned and are not done, one by one.
     pub(crate) fn each_backlog(
         &self,
-        flow: &str,
-        stage: &str,
+        stage: StageKey<'_>,
         mut visit: impl FnMut(&EachRow) -> Result<()>,
     ) -> Result<()> {
         self.read(|connection| {
             let mut query = connection.prepare_cached(
-                "SELECT DISTINCT each FROM unit WHERE flow = ?1 AND stage = ?2 AND each IS NOT NULL
-                 AND state IN ('planned', 'running', 'staged', 'failed')",
+                "SELECT DISTINCT each FROM unit WHERE flow = ?1 AND stage = ?2 AND backfill = ?3 AND state <> 'done'
+                 AND state <> 'forgotten' AND each IS NOT NULL",
             )?;
-            let mut rows = query.query([flow, stage])?;
+            let mut rows = query.query([stage.flow, stage.stage, stage.backfill])?;
             while let Some(row) = rows.next()? {
                 let text: String = row.get(0)?;
                 let each = serde_json::from_str(&text).map_err(|_| unreadable("a unit's values"));
@@ -109,25 +109,20 @@ impl Ledger {
 
     /// The kept rows of `upstream` that units of `stage` are planned from: those of `run`, and those that no run has put
     /// into the backlog. Of a unit that is read in full every time, only the latest rows count.
-    pub(crate) fn rows_for(
-        &self,
-        flow: &str,
-        upstream: &str,
-        stage: &str,
-        run: &str,
-    ) -> Result<Vec<KeptFile>> {
+    pub(crate) fn rows_for(&self, stage: StageKey<'_>, upstream: &str, run: &str) -> Result<Vec<KeptFile>> {
         self.read(|connection| {
             connection
                 .prepare_cached(
                     "SELECT f.path, f.run FROM file f
-                     JOIN unit u ON u.flow = f.flow AND u.stage = f.stage AND u.signature = f.signature
+                     JOIN unit u ON u.flow = f.flow AND u.stage = f.stage AND u.backfill = ?5 AND u.low = dil_low(f.signature)
+                         AND u.signature = f.signature
                      WHERE f.flow = ?1 AND f.stage = ?2 AND f.output = 'rows'
                      AND (u.recorded_high IS NOT NULL OR f.run = u.done_run)
                      AND (f.run = ?4 OR NOT EXISTS (
                          SELECT 1 FROM planned_rows p WHERE p.flow = ?1 AND p.stage = ?3 AND p.run = f.run))
                      ORDER BY f.path",
                 )?
-                .query_map([flow, upstream, stage, run], |row| {
+                .query_map([stage.flow, upstream, stage.stage, run, stage.backfill], |row| {
                     Ok(KeptFile { path: row.get(0)?, run: row.get(1)? })
                 })?
                 .collect()
@@ -135,8 +130,8 @@ impl Ledger {
     }
 
     /// Whether rows that `upstream` kept in `run` are still needed for planning `stage`.
-    pub(crate) fn owes_rows(&self, flow: &str, upstream: &str, stage: &str, run: &str) -> Result<bool> {
-        let files = self.rows_for(flow, upstream, stage, "")?;
+    pub(crate) fn owes_rows(&self, stage: StageKey<'_>, upstream: &str, run: &str) -> Result<bool> {
+        let files = self.rows_for(stage, upstream, "")?;
         Ok(files.iter().any(|file| file.run == run))
     }
 

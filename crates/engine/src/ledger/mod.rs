@@ -27,10 +27,57 @@ use std::time::Duration;
 
 use dil_model::boundary::durable;
 use dil_model::{Error, ErrorKind, Result};
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, ToSql, Transaction, TransactionBehavior};
 
 /// The file inside the state folder.
 const FILE: &str = "ledger.sqlite";
+
+/// A stage as the ledger knows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StageKey<'a> {
+    pub(crate) flow: &'a str,
+    pub(crate) stage: &'a str,
+    /// The backfill that is under way, or nothing: each has entries of its own.
+    pub(crate) backfill: &'a str,
+}
+
+impl<'a> StageKey<'a> {
+    pub(crate) fn unit(self, signature: &'a str) -> UnitKey<'a> {
+        UnitKey { stage: self, signature }
+    }
+}
+
+/// A unit as the ledger knows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UnitKey<'a> {
+    pub(crate) stage: StageKey<'a>,
+    pub(crate) signature: &'a str,
+}
+
+impl UnitKey<'_> {
+    /// The first five parameters of every statement about one unit.
+    fn with<'p>(&'p self, low: &'p i64, more: &[&'p dyn ToSql]) -> Vec<&'p dyn ToSql> {
+        let StageKey { flow, stage, backfill } = &self.stage;
+        let mut parameters: Vec<&dyn ToSql> = vec![flow, stage, backfill, low, &self.signature];
+        parameters.extend(more);
+        parameters
+    }
+}
+
+/// What statements about one unit ask for.
+const ONE_UNIT: &str = "flow = ?1 AND stage = ?2 AND backfill = ?3 AND low = ?4 AND signature = ?5";
+
+/// The first instant of the interval that a unit's name tells, in microseconds; 0 if it tells none. Units are kept in its
+/// order, which is the one in which they are planned.
+fn low_of(signature: &str) -> i64 {
+    // What stands in quotes is a value, and a plain value holds neither comma nor equals sign.
+    let behind = signature.rfind('"').map_or(0, |quote| quote + 1);
+    let tail = signature.get(behind..).unwrap_or_default();
+    let last = tail.rsplit(',').next().unwrap_or_default();
+    let low: Option<Timestamp> = last.strip_prefix("time=").and_then(|low| low.parse().ok());
+    low.map_or(0, Timestamp::as_microsecond)
+}
 
 /// When a commit is on the disk, not only with the kernel. The log is written in order, so a synced commit takes all
 /// before it along.
@@ -157,4 +204,23 @@ fn broken(path: &Path, cause: &rusqlite::Error) -> Error {
         _ => ("state/failed", "run again; if it stays, restore the ledger from a backup"),
     };
     Error::new(ErrorKind::State, slug, format!("the ledger {place}: {cause}")).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::low_of;
+
+    #[test]
+    fn the_first_instant_is_read_from_a_units_name() {
+        for (signature, low) in [
+            ("all", 0),
+            ("time=1970-01-01T00:00:01Z", 1_000_000),
+            ("id=42,time=1970-01-01T00:00:00.000002Z", 2),
+            (r#"path="a,time=1970-01-01T00:00:01Z",time=1970-01-01T00:00:02Z"#, 2_000_000),
+            (r#"path="a,time=1970-01-01T00:00:01Z""#, 0),
+            (r#""time"=1970-01-01T00:00:01Z"#, 0),
+        ] {
+            assert_eq!(low_of(signature), low, "{signature}");
+        }
+    }
 }

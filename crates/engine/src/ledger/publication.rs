@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
-use super::run::{now, unreadable};
+use super::run::{now_microseconds, unreadable};
 use super::unit::{Schemas, output_name, record_unit};
-use super::{LeaseGuard, Ledger, Synced};
+use super::{LeaseGuard, Ledger, ONE_UNIT, StageKey, Synced, low_of};
 
 /// All that a publication changes: enough to finish it after a crash without anything else.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub(crate) struct Publication {
     pub(crate) flow: String,
     pub(crate) stage: String,
     pub(crate) run: String,
+    /// The backfill that the run works at, or nothing.
+    #[serde(default)]
+    pub(crate) backfill: String,
     /// What counts as now in the run.
     #[serde(default)]
     pub(crate) as_of: Option<Timestamp>,
@@ -56,6 +59,11 @@ pub(crate) struct PublishedUnit {
 }
 
 impl Publication {
+    /// The stage, whose units these are.
+    pub(crate) fn stage_key(&self) -> StageKey<'_> {
+        StageKey { flow: &self.flow, stage: &self.stage, backfill: &self.backfill }
+    }
+
     /// The stage's schemas once it is recorded.
     pub(crate) fn schemas(&self) -> Schemas {
         Schemas { read: self.read_schema.clone(), written: self.written_schema.clone() }
@@ -116,7 +124,7 @@ impl Ledger {
             let mut insert = transaction
                 .prepare_cached("INSERT OR REPLACE INTO file VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
             for unit in &publication.units {
-                record_unit(transaction, (flow, stage), (run, publication.as_of), unit)?;
+                record_unit(transaction, publication.stage_key(), (run, publication.as_of), unit)?;
                 for file in &unit.files {
                     let Some(folder) = publication.folder(file.output) else { continue };
                     let path = join(folder, &file.name);
@@ -162,10 +170,13 @@ impl Ledger {
             transaction
                 .execute("UPDATE publication SET state = 'cancelled', body = '' WHERE id = ?1", [id])?;
             for unit in &publication.units {
+                let key = publication.stage_key().unit(&unit.signature);
                 transaction.execute(
-                    "UPDATE unit SET state = 'failed', error = ?4, position = NULL, manifest = NULL, updated = ?5
-                     WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
-                    params![publication.flow, publication.stage, unit.signature, text, now()],
+                    &format!(
+                        "UPDATE unit SET state = 'failed', error = ?6, position = NULL, manifest = NULL, updated = ?7
+                         WHERE {ONE_UNIT}"
+                    ),
+                    &*key.with(&low_of(key.signature), &[&text, &now_microseconds()]),
                 )?;
             }
             Ok(Ok(()))

@@ -14,6 +14,8 @@ pub(crate) struct RunRecord {
     pub(crate) fingerprint: String,
     /// What `now` means in it, also after it was interrupted.
     pub(crate) as_of: Timestamp,
+    /// The backfill that it works at, or nothing.
+    pub(crate) backfill: String,
 }
 
 impl Ledger {
@@ -22,15 +24,17 @@ impl Ledger {
         let found = self.read(|connection| {
             connection
                 .query_row(
-                    "SELECT run, fingerprint, as_of FROM run WHERE flow = ?1 AND state IN ('running', 'stopped')
+                    "SELECT run, fingerprint, as_of, backfill FROM run WHERE flow = ?1 AND state IN ('running', 'stopped')
                      ORDER BY started DESC LIMIT 1",
                     [flow],
-                    |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?)),
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?, row.get(3)?)),
                 )
                 .optional()
         })?;
         found
-            .map(|(run, fingerprint, as_of)| Ok(RunRecord { run, fingerprint, as_of: instant(as_of)? }))
+            .map(|(run, fingerprint, as_of, backfill)| {
+                Ok(RunRecord { run, fingerprint, as_of: instant(as_of)?, backfill })
+            })
             .transpose()
     }
 
@@ -42,9 +46,10 @@ impl Ledger {
                 params![flow, record.run, now()],
             )?;
             transaction.execute(
-                "INSERT INTO run (run, flow, fingerprint, state, as_of, started) VALUES (?1, ?2, ?3, 'running', ?4, ?5)
+                "INSERT INTO run (run, flow, fingerprint, state, as_of, started, backfill)
+                 VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6)
                  ON CONFLICT (run) DO UPDATE SET state = 'running', ended = NULL",
-                params![record.run, flow, record.fingerprint, record.as_of.as_microsecond(), now()],
+                params![record.run, flow, record.fingerprint, record.as_of.as_microsecond(), now(), record.backfill],
             )?;
             Ok(())
         })
@@ -143,6 +148,11 @@ impl Ledger {
 /// The present, for records that people read.
 pub(super) fn now() -> String {
     Timestamp::now().to_string()
+}
+
+/// The present, for records that are compared.
+pub(super) fn now_microseconds() -> i64 {
+    Timestamp::now().as_microsecond()
 }
 
 pub(super) fn instant(microseconds: i64) -> Result<Timestamp> {

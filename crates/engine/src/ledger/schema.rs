@@ -4,13 +4,15 @@ use std::path::Path;
 
 use dil_model::boundary::durable;
 use dil_model::{Error, ErrorKind, Result};
+use jiff::Timestamp;
+use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
-use super::{RESTORE, broken};
+use super::{RESTORE, broken, low_of};
 
 /// What makes a ledger of each version from one of the version before; what was released is never changed. The last one is
 /// what this program reads and writes.
-const MIGRATIONS: [&str; 2] = [TABLES, WATERMARKS];
+const MIGRATIONS: [&str; 2] = [TABLES, PLANNED_ORDER];
 
 /// The version that this program reads and writes.
 const VERSION: usize = MIGRATIONS.len();
@@ -86,17 +88,39 @@ CREATE INDEX publication_open ON publication (flow) WHERE state = 'prepared';
 CREATE TABLE staging (flow TEXT NOT NULL, folder TEXT NOT NULL, PRIMARY KEY (flow, folder)) WITHOUT ROWID;
 ";
 
-/// What planning looks at beside the recorded high, and what a unit cost.
-const WATERMARKS: &str = "
--- The version of its value that was recorded, and what counted as now then.
-ALTER TABLE unit ADD COLUMN version TEXT;
-ALTER TABLE unit ADD COLUMN recorded_at INTEGER;
-ALTER TABLE unit ADD COLUMN requests INTEGER NOT NULL DEFAULT 0;
+/// Units in the order in which they are planned, which reads and writes neighbours together; entries of backfills apart; what
+/// planning looks at beside the recorded high; what a unit cost.
+const PLANNED_ORDER: &str = "
+CREATE TABLE unit_in_order (
+    flow TEXT NOT NULL, stage TEXT NOT NULL,
+    -- The backfill that it belongs to, or nothing.
+    backfill TEXT NOT NULL,
+    -- The first instant of its interval, or 0.
+    low INTEGER NOT NULL,
+    signature TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('planned', 'running', 'staged', 'done', 'failed', 'forgotten')),
+    -- Up to where it is recorded; what counted as now then; the version of its value that was recorded.
+    recorded_high INTEGER, recorded_at INTEGER, version TEXT,
+    done_before INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
+    rows INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, requests INTEGER NOT NULL DEFAULT 0,
+    run TEXT NOT NULL, done_run TEXT, updated INTEGER NOT NULL, error TEXT, each TEXT,
+    work TEXT, position TEXT, manifest TEXT,
+    PRIMARY KEY (flow, stage, backfill, low, signature)
+) WITHOUT ROWID;
+INSERT INTO unit_in_order (flow, stage, backfill, low, signature, state, recorded_high, done_before, attempts, rows, bytes,
+    run, done_run, updated, error, each, work, position, manifest)
+SELECT flow, stage, '', dil_low(signature), signature, state, recorded_high, done_before, attempts, rows, bytes,
+    run, done_run, dil_microseconds(updated), error, each, work, position, manifest FROM unit;
+DROP TABLE unit;
+ALTER TABLE unit_in_order RENAME TO unit;
+CREATE INDEX unit_owing ON unit (flow, stage, backfill) WHERE state <> 'done';
+ALTER TABLE run ADD COLUMN backfill TEXT NOT NULL DEFAULT '';
 ";
 
 /// Sets the connection up, makes the tables if there are none, checks the version; gives the ledger's id.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<String> {
     let fail = |cause: rusqlite::Error| broken(path, &cause);
+    add_functions(connection).map_err(fail)?;
     match version(connection).map_err(fail)? {
         0 => durable("ledger.create", || create(connection, path))?,
         VERSION => {}
@@ -129,6 +153,16 @@ fn create(connection: &mut Connection, path: &Path) -> Result<()> {
     // Tables that a power cut takes are made again: nothing counts on them before the first commit that is synced.
     connection.pragma_update(None, "synchronous", "NORMAL").map_err(fail)?;
     migrate(connection).map_err(fail)
+}
+
+/// What statements compute of entries.
+fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("dil_low", 1, flags, |call| Ok(low_of(&call.get::<String>(0)?)))?;
+    connection.create_scalar_function("dil_microseconds", 1, flags, |call| {
+        let at: Option<Timestamp> = call.get::<String>(0)?.parse().ok();
+        Ok(at.map_or(0, Timestamp::as_microsecond))
+    })
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<usize> {

@@ -6,10 +6,10 @@ use dil_model::schema::StoredSchema;
 use dil_model::unit::{Counts, Position};
 use dil_plan::History;
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{OptionalExtension as _, Row, ToSql, Transaction, params};
 
-use super::run::{instant, now, unreadable};
-use super::{LeaseGuard, Ledger, PublishedUnit, Synced, join};
+use super::run::{instant, now_microseconds, unreadable};
+use super::{LeaseGuard, Ledger, ONE_UNIT, PublishedUnit, StageKey, Synced, UnitKey, join, low_of};
 
 /// What an earlier attempt at the same work left.
 #[derive(Debug, Clone, Default)]
@@ -53,24 +53,21 @@ impl Ledger {
     /// What is known of some units, in the order of their names. `run` is the one that asks.
     pub(crate) fn histories(
         &self,
-        (flow, stage): (&str, &str),
+        stage: StageKey<'_>,
         run: &str,
         signatures: &[String],
     ) -> Result<Vec<Option<History>>> {
         let rows = self.read(|connection| {
             // One view of the ledger for all of them, opened once.
             let view = connection.unchecked_transaction()?;
-            let mut query = view.prepare_cached(
-                "SELECT recorded_high, done_before, recorded_at, version, state, updated, done_run FROM unit
-                 WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
-            )?;
+            let mut query = view.prepare_cached(&format!(
+                "SELECT recorded_high, done_before, recorded_at, version, state, updated, done_run FROM unit WHERE {ONE_UNIT}"
+            ))?;
             let row = |row: &Row<'_>| {
-                let state: String = row.get(4)?;
+                let state = row.get_ref(4)?.as_str()?;
                 if state == "forgotten" {
                     return Ok(None);
                 }
-                let tried: String = row.get(5)?;
-                let done_run: Option<String> = row.get(6)?;
                 Ok(Some(History {
                     recorded_high: row.get::<_, Option<i64>>(0)?.and_then(known_instant),
                     done_before: row.get(1)?,
@@ -78,14 +75,16 @@ impl Ledger {
                     version: row.get(3)?,
                     failed: state == "failed",
                     owing: state != "done",
-                    done_now: done_run.as_deref() == Some(run),
-                    tried: tried.parse().ok(),
+                    done_now: row.get_ref(6)?.as_str_or_null()? == Some(run),
+                    tried: known_instant(row.get(5)?),
                 }))
             };
             signatures
                 .iter()
                 .map(|signature| {
-                    query.query_row([flow, stage, signature], row).optional().map(Option::flatten)
+                    let low = low_of(signature);
+                    let key = params![stage.flow, stage.stage, stage.backfill, low, signature];
+                    query.query_row(key, row).optional().map(Option::flatten)
                 })
                 .collect::<rusqlite::Result<Vec<_>>>()
         })?;
@@ -93,11 +92,12 @@ impl Ledger {
     }
 
     /// The greatest recorded high of a stage, and whether anything of it was ever recorded.
-    pub(crate) fn stage_progress(&self, flow: &str, stage: &str) -> Result<(Option<Timestamp>, bool)> {
+    pub(crate) fn stage_progress(&self, stage: StageKey<'_>) -> Result<(Option<Timestamp>, bool)> {
         let (high, done): (Option<i64>, bool) = self.read(|connection| {
             connection.query_row(
-                "SELECT max(recorded_high), coalesce(max(done_before), 0) FROM unit WHERE flow = ?1 AND stage = ?2",
-                [flow, stage],
+                "SELECT max(recorded_high), coalesce(max(done_before), 0) FROM unit
+                 WHERE flow = ?1 AND stage = ?2 AND backfill = ?3",
+                [stage.flow, stage.stage, stage.backfill],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
         })?;
@@ -111,25 +111,27 @@ impl Ledger {
     pub(crate) fn begin_attempt(
         &self,
         lease: &LeaseGuard,
-        (flow, stage, signature): (&str, &str, &str),
+        unit: UnitKey<'_>,
         run: &str,
         (work, begin): (&str, BeginAt),
     ) -> Result<(u64, Leftover)> {
         let (attempt, position, manifest) = self.write(lease, "unit.begin", Synced::Later, |transaction| {
-            transaction.execute(
-                "INSERT INTO unit (flow, stage, signature, state, attempts, run, updated, work)
-                 VALUES (?1, ?2, ?3, 'running', 1, ?4, ?5, ?6)
-                 ON CONFLICT (flow, stage, signature) DO UPDATE SET
-                     state = CASE WHEN manifest IS NOT NULL AND work = ?6 THEN 'staged' ELSE 'running' END,
-                     attempts = attempts + 1, run = ?4, updated = ?5,
-                     position = CASE WHEN work = ?6 AND run = ?4 AND ?7 THEN position END,
-                     manifest = CASE WHEN work = ?6 THEN manifest END,
-                     work = ?6",
-                params![flow, stage, signature, run, now(), work, begin == BeginAt::Checkpoint],
-            )?;
-            transaction.query_row(
-                "SELECT attempts, position, manifest FROM unit WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
-                [flow, stage, signature],
+            let low = low_of(unit.signature);
+            let checkpoint = begin == BeginAt::Checkpoint;
+            transaction
+                .prepare_cached(
+                    "INSERT INTO unit (flow, stage, backfill, low, signature, state, attempts, run, updated, work)
+                     VALUES (?1, ?2, ?3, ?4, ?5, 'running', 1, ?6, ?7, ?8)
+                     ON CONFLICT (flow, stage, backfill, low, signature) DO UPDATE SET
+                         state = CASE WHEN manifest IS NOT NULL AND work = ?8 THEN 'staged' ELSE 'running' END,
+                         attempts = attempts + 1, run = ?6, updated = ?7,
+                         position = CASE WHEN work = ?8 AND run = ?6 AND ?9 THEN position END,
+                         manifest = CASE WHEN work = ?8 THEN manifest END,
+                         work = ?8",
+                )?
+                .execute(&*unit.with(&low, &[&run, &now_microseconds(), &work, &checkpoint]))?;
+            transaction.prepare_cached(&format!("SELECT attempts, position, manifest FROM unit WHERE {ONE_UNIT}"))?.query_row(
+                &*unit.with(&low, &[]),
                 |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?)),
             )
         })?;
@@ -143,7 +145,7 @@ impl Ledger {
     pub(crate) fn checkpoint(
         &self,
         lease: &LeaseGuard,
-        (flow, stage, signature): (&str, &str, &str),
+        unit: UnitKey<'_>,
         attempt: u64,
         checkpoint: &Checkpoint,
     ) -> Result<bool> {
@@ -151,9 +153,10 @@ impl Ledger {
         self.write(lease, "unit.checkpoint", Synced::Now, |transaction| {
             transaction
                 .execute(
-                    "UPDATE unit SET position = ?5, updated = ?6
-                     WHERE flow = ?1 AND stage = ?2 AND signature = ?3 AND attempts = ?4 AND state = 'running'",
-                    params![flow, stage, signature, attempt, text, now()],
+                    &format!(
+                        "UPDATE unit SET position = ?7, updated = ?8 WHERE {ONE_UNIT} AND attempts = ?6 AND state = 'running'"
+                    ),
+                    &*unit.with(&low_of(unit.signature), &[&attempt, &text, &now_microseconds()]),
                 )
                 .map(|changed| changed == 1)
         })
@@ -163,16 +166,18 @@ impl Ledger {
     pub(crate) fn stage_unit(
         &self,
         lease: &LeaseGuard,
-        (flow, stage, signature): (&str, &str, &str),
+        unit: UnitKey<'_>,
         recorded: &Recorded,
     ) -> Result<()> {
         let text = serde_json::to_string(recorded).map_err(|_| unreadable("a manifest"))?;
         self.write(lease, "unit.stage", Synced::Now, |transaction| {
             transaction
                 .execute(
-                    "UPDATE unit SET state = 'staged', manifest = ?4, position = NULL, error = NULL, updated = ?5
-                     WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
-                    params![flow, stage, signature, text, now()],
+                    &format!(
+                        "UPDATE unit SET state = 'staged', manifest = ?6, position = NULL, error = NULL, updated = ?7
+                         WHERE {ONE_UNIT}"
+                    ),
+                    &*unit.with(&low_of(unit.signature), &[&text, &now_microseconds()]),
                 )
                 .map(|_| ())
         })
@@ -182,16 +187,15 @@ impl Ledger {
     pub(crate) fn fail_unit(
         &self,
         lease: &LeaseGuard,
-        (flow, stage, signature): (&str, &str, &str),
+        unit: UnitKey<'_>,
         error: &dil_model::Error,
     ) -> Result<()> {
         let text = serde_json::to_string(error).map_err(|_| unreadable("an error"))?;
         self.write(lease, "unit.fail", Synced::Later, |transaction| {
             transaction
                 .execute(
-                    "UPDATE unit SET state = 'failed', error = ?4, updated = ?5
-                     WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
-                    params![flow, stage, signature, text, now()],
+                    &format!("UPDATE unit SET state = 'failed', error = ?6, updated = ?7 WHERE {ONE_UNIT}"),
+                    &*unit.with(&low_of(unit.signature), &[&text, &now_microseconds()]),
                 )
                 .map(|_| ())
         })
@@ -288,30 +292,30 @@ fn known_instant(microseconds: i64) -> Option<Timestamp> {
 /// Notes in `transaction` that a unit is recorded.
 pub(super) fn record_unit(
     transaction: &Transaction<'_>,
-    (flow, stage): (&str, &str),
+    stage: StageKey<'_>,
     (run, as_of): (&str, Option<Timestamp>),
     unit: &PublishedUnit,
 ) -> rusqlite::Result<()> {
     let counts = &unit.counts;
+    let high = unit.high.map(Timestamp::as_microsecond);
+    let as_of = as_of.map(Timestamp::as_microsecond);
+    let more: [&dyn ToSql; 8] = [
+        &high,
+        &counts.rows,
+        &counts.bytes,
+        &run,
+        &now_microseconds(),
+        &as_of,
+        &unit.version,
+        &counts.requests.sent,
+    ];
     transaction
-        .prepare_cached(
-            "UPDATE unit SET state = 'done', recorded_high = coalesce(?4, recorded_high), done_before = 1, rows = ?5,
-                 bytes = ?6, run = ?7, done_run = ?7, updated = ?8, recorded_at = ?9, version = coalesce(?10, version),
-                 requests = ?11, error = NULL, work = NULL, position = NULL, manifest = NULL
-             WHERE flow = ?1 AND stage = ?2 AND signature = ?3",
-        )?
-        .execute(params![
-            flow,
-            stage,
-            unit.signature,
-            unit.high.map(Timestamp::as_microsecond),
-            counts.rows,
-            counts.bytes,
-            run,
-            now(),
-            as_of.map(Timestamp::as_microsecond),
-            unit.version,
-            counts.requests.sent
-        ])
+        .prepare_cached(&format!(
+            "UPDATE unit SET state = 'done', recorded_high = coalesce(?6, recorded_high), done_before = 1, rows = ?7,
+                 bytes = ?8, run = ?9, done_run = ?9, updated = ?10, recorded_at = ?11, version = coalesce(?12, version),
+                 requests = ?13, error = NULL, work = NULL, position = NULL, manifest = NULL
+             WHERE {ONE_UNIT}"
+        ))?
+        .execute(&*stage.unit(&unit.signature).with(&low_of(&unit.signature), &more))
         .map(|_| ())
 }

@@ -182,7 +182,7 @@ impl LedgerView {
         })
     }
 
-    /// Units in the order of flow, stage and name.
+    /// Units in the order of flow, stage, interval and name.
     ///
     /// # Errors
     /// `State`.
@@ -196,7 +196,7 @@ impl LedgerView {
                         run, updated, error
                      FROM unit u
                      WHERE state <> 'forgotten' AND (?1 IS NULL OR flow = ?1) AND (?2 IS NULL OR stage = ?2) AND (?3 IS NULL OR state = ?3)
-                     ORDER BY flow, stage, signature LIMIT coalesce(?4, -1)",
+                     ORDER BY flow, stage, backfill, low, signature LIMIT coalesce(?4, -1)",
                 )?
                 .query_map(params![filter.flow, filter.stage, filter.state, filter.limit], unit_row)?
                 .collect()
@@ -307,7 +307,7 @@ fn unit_row(row: &Row<'_>) -> rusqlite::Result<UnitRow> {
         bytes: row.get(7)?,
         files: row.get(8)?,
         run: row.get(9)?,
-        updated: row.get(10)?,
+        updated: shown(row.get(10)?).unwrap_or_default(),
         error: row.get::<_, Option<String>>(11)?.map(|text| told(&text)),
     })
 }

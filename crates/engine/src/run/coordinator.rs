@@ -22,7 +22,7 @@ use super::stage::{empty_summary, run_stage};
 use crate::commit;
 use crate::event::{Event, EventSink, Outcome, RunSummary, StageSummary};
 use crate::execute::Executor;
-use crate::ledger::{LeaseGuard, Ledger, RunRecord};
+use crate::ledger::{LeaseGuard, Ledger, RunRecord, StageKey};
 use crate::settings::{RunOptions, Settings, Stop};
 
 /// Runs of a flow whose kept rows stay to be looked at.
@@ -33,6 +33,8 @@ pub(crate) struct RunContext {
     pub(crate) flow: String,
     pub(crate) run: String,
     pub(crate) as_of: Timestamp,
+    /// The backfill that the run works at, or nothing.
+    pub(crate) backfill: String,
     pub(crate) state_dir: PathBuf,
     pub(crate) connections: IndexMap<String, Connection>,
     pub(crate) ledger: Arc<Ledger>,
@@ -51,6 +53,11 @@ impl RunContext {
     pub(crate) fn slot(&self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send + use<> {
         let room = Arc::clone(&self.room);
         async move { room.acquire_owned().await.ok() }
+    }
+
+    /// A stage of the flow, as the ledger knows it in this run.
+    pub(crate) fn stage_key<'a>(&'a self, stage: &'a str) -> StageKey<'a> {
+        StageKey { flow: &self.flow, stage, backfill: &self.backfill }
     }
 
     /// A number for the next unit, unique in this process.
@@ -114,6 +121,7 @@ async fn leased(
         flow: name.clone(),
         run: record.run.clone(),
         as_of: record.as_of,
+        backfill: record.backfill.clone(),
         state_dir,
         connections: flow.flow.connections.clone(),
         executor: Executor::start(&flow.flow, settings, options, halt.clone())?,
@@ -186,8 +194,12 @@ fn begin(
         .hint("start one with `dil run`"));
     }
     let resumed = unfinished.is_some();
-    let record =
-        unfinished.unwrap_or_else(|| RunRecord { run: run_id(options.now), fingerprint, as_of: options.now });
+    let record = unfinished.unwrap_or_else(|| RunRecord {
+        run: run_id(options.now),
+        fingerprint,
+        as_of: options.now,
+        backfill: String::new(),
+    });
     ledger.begin_run(lease, name, &record)?;
     Ok((record, resumed, recovered.finished))
 }
@@ -307,7 +319,7 @@ fn end(context: &RunContext, flow: &Flow, outcome: Outcome) -> Result<()> {
 fn owes_rows(context: &RunContext, flow: &Flow, run: &str) -> Result<bool> {
     for (name, stage) in &flow.stages {
         for upstream in stage.upstreams() {
-            if context.ledger.owes_rows(&context.flow, upstream, name, run)? {
+            if context.ledger.owes_rows(context.stage_key(name), upstream, run)? {
                 return Ok(true);
             }
         }

@@ -11,7 +11,7 @@ use super::publishing::UnknownFiles;
 use super::queue::Queue;
 use super::rows::read_rows;
 use super::stage::StageContext;
-use crate::ledger::{Ledger, NewBacklog};
+use crate::ledger::{Ledger, NewBacklog, StageKey};
 
 /// Units that enter the backlog in one transaction; a stage may have millions.
 const BACKLOG_BATCH: usize = 4096;
@@ -33,10 +33,11 @@ pub(crate) struct Origin {
 
 /// Plans a stage, and puts what it owes into the ledger.
 pub(super) fn plan_units(context: &StageContext, unknown: &UnknownFiles) -> Result<Planned> {
-    let StageContext { run, name, stage, .. } = context;
-    let division = changed_division(&run.ledger, &run.flow, name, stage)?;
-    let origin = origin(&run.ledger, &run.flow, name, stage, |_| &run.run)?;
-    let (latest, _) = run.ledger.stage_progress(&run.flow, name)?;
+    let StageContext { run, stage, .. } = context;
+    let key = context.key();
+    let division = changed_division(&run.ledger, key, stage)?;
+    let origin = origin(&run.ledger, key, stage, |_| &run.run)?;
+    let (latest, _) = run.ledger.stage_progress(key)?;
     let input = StageInput {
         units: stage.units.as_ref(),
         now: run.as_of,
@@ -44,7 +45,7 @@ pub(super) fn plan_units(context: &StageContext, unknown: &UnknownFiles) -> Resu
         latest,
         only: None,
     };
-    let history = |names: &[String]| run.ledger.histories((&run.flow, name), &run.run, names);
+    let history = |names: &[String]| run.ledger.histories(key, &run.run, names);
     let mut planned = Planned { units: Queue::new(&run.state_dir), skipped: Vec::new() };
     let uses_rows = !stage.upstreams().is_empty();
     let mut new = NewBacklog { division, used: origin.runs, ..NewBacklog::default() };
@@ -56,7 +57,7 @@ pub(super) fn plan_units(context: &StageContext, unknown: &UnknownFiles) -> Resu
             if new.owing.len() >= BACKLOG_BATCH {
                 // Twice is once: if the process ends here, the rows do not count as used yet and are planned again.
                 let part = NewBacklog { owing: std::mem::take(&mut new.owing), ..NewBacklog::default() };
-                run.ledger.add_backlog(&run.lease, (&run.flow, name), &run.run, &part)?;
+                run.ledger.add_backlog(&run.lease, key, &run.run, &part)?;
             }
         }
         match decision {
@@ -67,9 +68,9 @@ pub(super) fn plan_units(context: &StageContext, unknown: &UnknownFiles) -> Resu
             Decision::Skip { why, .. } => count(&mut planned.skipped, why.to_string()),
         }
     }
-    check_number(stage.units.as_ref(), planned.units.len(), name)?;
+    check_number(stage.units.as_ref(), planned.units.len(), key.stage)?;
     if !new.is_empty() {
-        run.ledger.add_backlog(&run.lease, (&run.flow, name), &run.run, &new)?;
+        run.ledger.add_backlog(&run.lease, key, &run.run, &new)?;
     }
     Ok(planned)
 }
@@ -97,8 +98,7 @@ fn check_number(units: Option<&Units>, found: u64, name: &str) -> Result<()> {
 /// What the units of a stage are made from; `run` tells in which run another stage kept the rows that count.
 pub(crate) fn origin<'r>(
     ledger: &Ledger,
-    flow: &str,
-    name: &str,
+    key: StageKey<'_>,
     stage: &Stage,
     run: impl Fn(&str) -> &'r str,
 ) -> Result<Origin> {
@@ -108,9 +108,9 @@ pub(crate) fn origin<'r>(
     for each in units.into_iter().flat_map(Units::lists) {
         let mut list = ValueList::new(each);
         if let Some(upstream) = &each.rows_of {
-            let files = ledger.rows_for(flow, upstream, name, run(upstream))?;
+            let files = ledger.rows_for(key, upstream, run(upstream))?;
             runs.extend(files.iter().map(|file| file.run.clone()));
-            read_rows(ledger, (flow, upstream), &files, &each.columns(), &mut list)?;
+            read_rows(ledger, (key.flow, upstream), &files, &each.columns(), &mut list)?;
         }
         lists.push(list);
     }
@@ -119,7 +119,7 @@ pub(crate) fn origin<'r>(
     let mut backlog = ValueList::backlog(units);
     // What a folder is exchanged for is what the list says now.
     if !stage.upstreams().is_empty() && !is_replaced(stage) {
-        ledger.each_backlog(flow, name, |each| backlog.push(each))?;
+        ledger.each_backlog(key, |each| backlog.push(each))?;
     }
     Ok(Origin { values: Values::new(lists, backlog)?, runs })
 }
@@ -133,18 +133,14 @@ fn is_replaced(stage: &Stage) -> bool {
 /// # Errors
 /// `Config` if it is divided otherwise than what is recorded: every unit would have another name, and all rows would be
 /// read and published a second time.
-pub(crate) fn changed_division(
-    ledger: &Ledger,
-    flow: &str,
-    name: &str,
-    stage: &Stage,
-) -> Result<Option<String>> {
+pub(crate) fn changed_division(ledger: &Ledger, key: StageKey<'_>, stage: &Stage) -> Result<Option<String>> {
+    let StageKey { flow, stage: name, .. } = key;
     let now = dil_plan::division(stage.units.as_ref())?;
     let known = ledger.division(flow, name)?;
     if known.as_ref() == Some(&now) {
         return Ok(None);
     }
-    let (_, done_before) = ledger.stage_progress(flow, name)?;
+    let (_, done_before) = ledger.stage_progress(StageKey { backfill: "", ..key })?;
     match known {
         Some(known) if done_before => {
             let message = format!(

@@ -90,6 +90,7 @@ fn publication(
         flow: run.flow.clone(),
         stage: context.name.clone(),
         run: run.run.clone(),
+        backfill: run.backfill.clone(),
         as_of: Some(run.as_of),
         units: published,
         write_folder: context.folders.write.as_ref().map(|place| place.output.clone()),

@@ -21,7 +21,7 @@ use super::unit_attempts::{Tried, fingerprint, try_unit};
 use super::unseen;
 use crate::commit;
 use crate::event::{Event, Outcome, StageSummary};
-use crate::ledger::{Recorded, Schemas};
+use crate::ledger::{Recorded, Schemas, StageKey};
 
 /// Errors that a summary keeps; a stage with a million failed units must not fill the memory.
 const ERRORS_KEPT: usize = 100;
@@ -40,6 +40,11 @@ pub(super) struct StageContext {
 }
 
 impl StageContext {
+    /// The stage, as the ledger knows it.
+    pub(super) fn key(&self) -> StageKey<'_> {
+        self.run.stage_key(&self.name)
+    }
+
     /// The fewest rows that a unit must read.
     pub(super) fn min_rows(&self) -> u64 {
         self.stage.units.as_ref().map_or(0, |units| units.min_rows)
@@ -187,7 +192,7 @@ fn prepare(
     let staging: Vec<String> =
         [&folders.write, &folders.rows].into_iter().flatten().map(|place| place.staging.clone()).collect();
     run.ledger.add_staging(&run.lease, &run.flow, &staging)?;
-    let (_, done_before) = run.ledger.stage_progress(&run.flow, name)?;
+    let (_, done_before) = run.ledger.stage_progress(run.stage_key(name))?;
     if let Some(place) = &folders.write
         && let Some(message) = planning::neighbour_warning(run, name, &place.output)?
     {
@@ -200,6 +205,7 @@ fn prepare(
     let port = StagePort {
         flow: run.flow.clone(),
         stage: name.to_owned(),
+        backfill: run.backfill.clone(),
         ledger: Arc::clone(&run.ledger),
         lease: run.lease.clone(),
         events: Arc::clone(&run.events),
@@ -394,7 +400,7 @@ fn keep_staged(
     summary: &mut StageSummary,
 ) -> Result<Vec<(PlannedUnit, Recorded)>> {
     for (unit, recorded) in &staged {
-        let key = (context.run.flow.as_str(), context.name.as_str(), unit.signature.as_str());
+        let key = context.key().unit(&unit.signature);
         tokio::task::block_in_place(|| context.run.ledger.stage_unit(&context.run.lease, key, recorded))?;
         note_done(context, unit, recorded, summary);
     }
@@ -459,7 +465,7 @@ fn note_failed(
     summary: &mut StageSummary,
 ) -> Result<()> {
     summary.units_failed += 1;
-    let key = (context.run.flow.as_str(), context.name.as_str(), unit.signature.as_str());
+    let key = context.key().unit(&unit.signature);
     tokio::task::block_in_place(|| context.run.ledger.fail_unit(&context.run.lease, key, &error))?;
     if summary.errors.len() < ERRORS_KEPT {
         summary.errors.push((unit.signature.clone(), error.clone()));

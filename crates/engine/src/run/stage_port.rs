@@ -11,7 +11,7 @@ use dil_model::{Error, ErrorKind, Result};
 use super::declared::complete;
 use super::unit::Port;
 use crate::event::{Event, EventSink};
-use crate::ledger::{Checkpoint, LeaseGuard, Ledger, Schemas};
+use crate::ledger::{Checkpoint, LeaseGuard, Ledger, Schemas, StageKey};
 
 /// The code of the error about columns whose types changed since files were published.
 const OUTPUT_CHANGED: &str = "schema/output-changed";
@@ -20,6 +20,7 @@ const OUTPUT_CHANGED: &str = "schema/output-changed";
 pub(crate) struct StagePort {
     pub(crate) flow: String,
     pub(crate) stage: String,
+    pub(crate) backfill: String,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) lease: LeaseGuard,
     pub(crate) events: Arc<dyn EventSink>,
@@ -147,7 +148,8 @@ impl Port for StagePort {
 
     async fn checkpoint(&self, id: AttemptId, position: Position) -> Result<()> {
         let signature = self.signature(id)?;
-        let unit = (self.flow.as_str(), self.stage.as_str(), signature.as_str());
+        let stage = StageKey { flow: &self.flow, stage: &self.stage, backfill: &self.backfill };
+        let unit = stage.unit(&signature);
         let checkpoint = Checkpoint { position, schemas: self.used(id.unit) };
         let saved = tokio::task::block_in_place(|| {
             self.ledger.checkpoint(&self.lease, unit, id.attempt, &checkpoint)

@@ -36,7 +36,7 @@ pub(super) enum Tried {
 pub(super) async fn try_unit(context: &StageContext, number: u64, unit: &PlannedUnit) -> Result<Tried> {
     let started = Instant::now();
     let work = work(context, unit);
-    let key = (context.run.flow.as_str(), context.name.as_str(), unit.signature.as_str());
+    let key = context.key().unit(&unit.signature);
     let mut tries = 0;
     let mut begin = BeginAt::Checkpoint;
     loop {
@@ -249,7 +249,12 @@ pub(super) fn unit_name(context: &StageContext, unit: &PlannedUnit) -> String {
     let (flow, stage) = (&context.run.flow, &context.name);
     let time = context.stage.units.as_ref().and_then(|units| units.time.as_ref());
     let zone = time.and_then(|time| TimeZone::get(&time.timezone).ok()).unwrap_or(TimeZone::UTC);
-    let hash = fingerprint::digest(format!("{flow}\n{stage}\n{}", unit.signature).as_bytes(), 20);
+    let mut name = format!("{flow}\n{stage}\n{}", unit.signature);
+    if !context.run.backfill.is_empty() {
+        // It counts attempts of its own.
+        name.push_str(&format!("\nbackfill {}", context.run.backfill));
+    }
+    let hash = fingerprint::digest(name.as_bytes(), 20);
     match unit.nominal {
         Some(interval) => {
             let low = interval.low.to_zoned(zone);

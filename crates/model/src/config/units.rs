@@ -27,7 +27,7 @@ pub struct Units {
     pub time: Option<TimeUnits>,
 
     /// Read all of every unit in every run, whatever is recorded; a unit's old files are exchanged for the new ones.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     #[schemars(example = true)]
     pub snapshot: bool,
 
@@ -44,12 +44,12 @@ pub struct Units {
     pub max: Option<u64>,
 
     /// The fewest units that a run must find to do; with fewer the stage fails.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     #[schemars(example = 1)]
     pub min: u64,
 
     /// The fewest rows that a unit must read; with fewer it fails.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     #[schemars(example = 1)]
     pub min_rows: u64,
 
@@ -241,9 +241,4 @@ fn default_to() -> String {
 
 fn default_zone() -> String {
     "UTC".to_owned()
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
