@@ -18,6 +18,9 @@ use crate::ledger::{LeaseGuard, Ledger, Publication, Swap, join};
 /// `Publish` if a final name is taken or a staged file is gone: then nothing of it is published. Anything else leaves the
 /// entry prepared, and the next start goes on with it.
 pub(crate) fn commit(ledger: &Ledger, lease: &LeaseGuard, publication: &Publication) -> Result<()> {
+    if publication.is_only_recorded() {
+        return ledger.record(lease, None, publication);
+    }
     refuse_clashes(publication)?;
     let id = ledger.prepare(lease, publication)?;
     finish(ledger, lease, id, publication)
@@ -29,7 +32,7 @@ pub(crate) fn commit(ledger: &Ledger, lease: &LeaseGuard, publication: &Publicat
 /// As [`commit`].
 pub(super) fn finish(ledger: &Ledger, lease: &LeaseGuard, id: i64, publication: &Publication) -> Result<()> {
     match publish(ledger, lease, publication) {
-        Ok(()) => ledger.record(lease, id, publication),
+        Ok(()) => ledger.record(lease, Some(id), publication),
         Err(error) if error.kind == ErrorKind::Publish => {
             // It can never be finished, so it must not stand in the way of every later run.
             ledger.cancel(lease, id, publication, &error, || {

@@ -64,6 +64,11 @@ impl Publication {
         StageKey { flow: &self.flow, stage: &self.stage, backfill: &self.backfill }
     }
 
+    /// Whether nothing becomes visible or goes: one transaction does it, and nothing has to be journaled before.
+    pub(crate) fn is_only_recorded(&self) -> bool {
+        self.swap.is_none() && self.removes.is_empty() && self.units.iter().all(|unit| unit.files.is_empty())
+    }
+
     /// The stage's schemas once it is recorded.
     pub(crate) fn schemas(&self) -> Schemas {
         Schemas { read: self.read_schema.clone(), written: self.written_schema.clone() }
@@ -106,8 +111,13 @@ impl Ledger {
             .collect()
     }
 
-    /// Records: journal, watermarks, unit states, files and schema, in one transaction.
-    pub(crate) fn record(&self, lease: &LeaseGuard, id: i64, publication: &Publication) -> Result<()> {
+    /// Records: journal (if it stands there), watermarks, unit states, files and schema, in one transaction.
+    pub(crate) fn record(
+        &self,
+        lease: &LeaseGuard,
+        id: Option<i64>,
+        publication: &Publication,
+    ) -> Result<()> {
         let schemas = [("read", &publication.read_schema), ("written", &publication.written_schema)]
             .into_iter()
             .filter_map(|(kind, schema)| schema.as_ref().map(|schema| (kind, serde_json::to_string(schema))))
@@ -116,8 +126,10 @@ impl Ledger {
         self.write(lease, "publication.record", Synced::Later, |transaction| {
             let Publication { flow, stage, run, .. } = publication;
             // The body is only needed until now; the row stays as the publication's trace.
-            transaction
-                .execute("UPDATE publication SET state = 'recorded', body = '' WHERE id = ?1", [id])?;
+            if let Some(id) = id {
+                transaction
+                    .execute("UPDATE publication SET state = 'recorded', body = '' WHERE id = ?1", [id])?;
+            }
             for removed in &publication.removes {
                 transaction.execute("DELETE FROM file WHERE path = ?1", [removed])?;
             }
