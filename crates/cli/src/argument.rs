@@ -155,6 +155,28 @@ pub(crate) struct HowToRun {
     /// Runs units in so many worker processes; 0 runs them in this one
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=256))]
     pub(crate) workers: u32,
+
+    /// Runs only this stage, or only such units of it, and the stages whose rows it needs: STAGE, or
+    /// 'STAGE[id=42, time=2024-01-01..2024-02-01]'; may come several times
+    #[arg(long, value_name = "STAGE[…]")]
+    pub(crate) only: Vec<String>,
+
+    /// Runs only units whose last try failed
+    #[arg(long)]
+    pub(crate) retry_failed: bool,
+
+    /// Reads what is recorded already once more, with a record of its own under this name; what is published is exchanged,
+    /// watermarks stay
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backfill: Option<String>,
+
+    /// The first instant of the backfill, in place of the flow's
+    #[arg(long, value_name = "TIME", requires = "backfill")]
+    pub(crate) from: Option<String>,
+
+    /// The end of the backfill, in place of the flow's
+    #[arg(long, value_name = "TIME", requires = "backfill")]
+    pub(crate) to: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,8 @@
 //! Start reading at [`run()`] (`run/coordinator.rs`), then `run/unit.rs` for what happens inside a unit and
 //! `commit/mod.rs` for how its files become visible exactly once.
 
+mod backfill;
+mod choice;
 mod commit;
 mod event;
 mod execute;
@@ -13,6 +15,8 @@ mod preview;
 mod run;
 mod settings;
 
+pub use backfill::with_range;
+pub use choice::Choice;
 pub use event::{Event, EventSink, Outcome, RunSummary, StageSummary};
 pub use execute::work;
 pub use ledger::{LedgerView, ResetReport, RunRow, StageRow, UnitFilter, UnitRow};

@@ -11,6 +11,8 @@ use dil_model::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use crate::choice::Choice;
+
 /// Where state and secrets are.
 #[derive(Clone)]
 pub struct Settings {
@@ -56,6 +58,11 @@ pub struct RunOptions {
     pub resume_only: bool,
     /// What `now` means in this run.
     pub now: Timestamp,
+    /// Which part of the flow runs.
+    pub choice: Choice,
+    /// The backfill to work at, if the run is one: its name. Units are planned and recorded as if there were no history but
+    /// the backfill's own.
+    pub backfill: Option<String>,
 }
 
 /// Asks a run to stop: no unit is begun any more, running ones end where they are, what is recorded stays.

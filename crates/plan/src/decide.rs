@@ -25,8 +25,8 @@ pub struct StageInput<'a> {
     pub values: &'a Values,
     /// The greatest recorded high of all units of the stage; grace counts back from it.
     pub latest: Option<Timestamp>,
-    /// Only such units, if any are chosen.
-    pub only: Option<&'a Selection>,
+    /// Only units that one of these admits, if there are any.
+    pub only: &'a [Selection],
 }
 
 /// What the ledger holds about one unit.
@@ -185,7 +185,7 @@ type Ask<'a> = dyn FnMut(&[String]) -> Result<Vec<Option<History>>> + 'a;
 pub struct StagePlan<'a> {
     rules: Rules,
     values: &'a Values,
-    only: Option<&'a Selection>,
+    only: &'a [Selection],
     newest_first: bool,
     cells: Cells,
     /// The number of the next unit.
@@ -256,10 +256,8 @@ impl StagePlan<'_> {
                 Err(why) => return skip(why),
             };
         let again = reason == Reason::Late || reason == Reason::Snapshot && history.done_before;
-        if self
-            .only
-            .is_some_and(|only| !only.admits_cell(self.values, value, nominal) || !only.admits(history))
-        {
+        let chosen = |only: &Selection| only.admits((self.values, value), nominal, history);
+        if !self.only.is_empty() && !self.only.iter().any(chosen) {
             return if again { skip(Skip::NotChosen) } else { owing(Skip::NotChosen) };
         }
         if again && history.done_now {

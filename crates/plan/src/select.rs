@@ -18,18 +18,20 @@ pub struct Selection {
 }
 
 impl Selection {
-    pub(crate) fn admits_cell(&self, values: &Values, number: usize, nominal: Option<Interval>) -> bool {
+    /// Whether it admits the unit of a value and an interval.
+    pub(crate) fn admits(
+        &self,
+        (values, number): (&Values, usize),
+        nominal: Option<Interval>,
+        history: &History,
+    ) -> bool {
         let same = |(name, text): &(String, String)| {
             values.text(number, name).is_some_and(|value| value.as_ref() == text.as_str())
         };
         let in_time = self.time.is_none_or(|time| {
             nominal.is_some_and(|nominal| nominal.low < time.high && time.low < nominal.high)
         });
-        in_time && self.values.iter().all(same)
-    }
-
-    pub(crate) fn admits(&self, history: &History) -> bool {
-        !self.failed || history.failed
+        in_time && (!self.failed || history.failed) && self.values.iter().all(same)
     }
 
     /// The stretch that a text names: an instant, or two with `..` between.

@@ -1,6 +1,6 @@
 //! `dil run`: runs a flow, or goes on with its interrupted run.
 
-use dil_engine::{RunOptions, Settings};
+use dil_engine::{Choice, RunOptions, Settings};
 use dil_model::Error;
 use jiff::Timestamp;
 
@@ -33,7 +33,11 @@ pub(super) fn start(
     begin: Begin,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
-    let flow = flow_file::load(file)?;
+    let now = Timestamp::now();
+    let mut flow = flow_file::load(file)?;
+    if how.from.is_some() || how.to.is_some() {
+        flow = dil_engine::with_range(&flow, how.from.as_deref(), how.to.as_deref(), now)?;
+    }
     let program = std::env::current_exe()
         .map_err(|cause| Error::storage("finding the program", "dil".as_ref(), &cause))?;
     let options = RunOptions {
@@ -41,7 +45,9 @@ pub(super) fn start(
         worker_command: vec![program.into_os_string(), "work".into()],
         fresh: begin == Begin::Fresh,
         resume_only: begin == Begin::Resume,
-        now: Timestamp::now(),
+        now,
+        choice: Choice::parse(&how.only, how.retry_failed, &flow, now)?,
+        backfill: how.backfill.clone(),
     };
     let settings = Settings::new(common.state.clone());
     let ended = running::block_on(running::follow(&flow, &settings, &options, terminal))??;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use dil_engine::{Outcome, RunOptions, Settings};
+use dil_engine::{Choice, Outcome, RunOptions, Settings};
 use dil_flow::{Checked, Source};
 use jiff::Timestamp;
 
@@ -132,6 +132,8 @@ impl Demo<'_> {
             fresh: false,
             resume_only: false,
             now: Timestamp::now(),
+            choice: Choice::default(),
+            backfill: None,
         };
         self.service.take_ledger();
         let ended = running::follow(&self.flow, &settings, &options, self.terminal).await?;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use dil_flow::Checked;
 use dil_model::config::{Connection, Flow, Units};
-use dil_model::{Error, ErrorKind, Result};
+use dil_model::{Error, ErrorKind, Result, fingerprint};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use indexmap::IndexMap;
@@ -19,6 +19,7 @@ use super::declared::check_declared;
 use super::memory::Slots;
 use super::rows_folder;
 use super::stage::{empty_summary, run_stage};
+use crate::choice::Choice;
 use crate::commit;
 use crate::event::{Event, EventSink, Outcome, RunSummary, StageSummary};
 use crate::execute::Executor;
@@ -42,6 +43,7 @@ pub(crate) struct RunContext {
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) executor: Executor,
     pub(crate) slots: Slots,
+    pub(crate) choice: Choice,
     /// Ends units under way: the user asked, or something ended the run.
     pub(crate) halt: Stop,
     room: Arc<Semaphore>,
@@ -129,6 +131,7 @@ async fn leased(
         lease: lease.clone(),
         events: Arc::clone(events),
         slots,
+        choice: options.choice.clone(),
         halt,
         room: Arc::new(Semaphore::new(slots.units as usize)),
         units: AtomicU64::new(0),
@@ -174,13 +177,15 @@ fn begin(
             .map_err(|error| error.at(format!("stage {stage_name}")))?;
     }
     commit::clear_staging(ledger, lease, name)?;
-    let fingerprint = flow.fingerprint().to_owned();
+    let backfill = options.backfill.clone().unwrap_or_default();
+    let fingerprint = fingerprint(flow, options);
     let unfinished = ledger.unfinished_run(name)?;
     let changed = unfinished.as_ref().is_some_and(|run| run.fingerprint != fingerprint);
     if changed && !options.fresh {
         events.event(&Event::Warning {
             stage: String::new(),
-            message: "the flow file changed since the run that was interrupted; starting a new run"
+            message: "the flow file, or what of it was to run, changed since the run that was interrupted; starting a \
+                      new run"
                 .to_owned(),
         });
     }
@@ -198,10 +203,19 @@ fn begin(
         run: run_id(options.now),
         fingerprint,
         as_of: options.now,
-        backfill: String::new(),
+        backfill,
     });
     ledger.begin_run(lease, name, &record)?;
     Ok((record, resumed, recovered.finished))
+}
+
+/// What a run is about; another one does not go on with it.
+fn fingerprint(flow: &Checked, options: &RunOptions) -> String {
+    let choice = options.choice.fingerprint();
+    match &options.backfill {
+        None if choice.is_empty() => flow.fingerprint().to_owned(),
+        backfill => fingerprint::fingerprint(&(flow.fingerprint(), &flow.flow, backfill, choice)),
+    }
 }
 
 /// A run's id: its moment, for people, and enough chance to be unique.
@@ -215,10 +229,15 @@ async fn run_stages(context: &Arc<RunContext>, flow: &Checked) -> Result<Vec<Sta
     let mut begun: HashSet<&str> = HashSet::new();
     let mut running = FuturesUnordered::new();
     let mut fatal = None;
+    let chosen = context.choice.stages(flow);
     loop {
         for name in flow.order() {
             let Some(stage) = flow.flow.stages.get(name) else { continue };
             if begun.contains(name.as_str()) {
+                continue;
+            }
+            if !chosen.contains(name) {
+                begun.insert(name);
                 continue;
             }
             let before = stage.upstreams();

@@ -38,12 +38,19 @@ pub(super) fn plan_units(context: &StageContext, unknown: &UnknownFiles) -> Resu
     let division = changed_division(&run.ledger, key, stage)?;
     let origin = origin(&run.ledger, key, stage, |_| &run.run)?;
     let (latest, _) = run.ledger.stage_progress(key)?;
+    let only = run.choice.of(key.stage);
+    if is_replaced(stage) && !only.is_empty() {
+        let message =
+            "the stage's folder is exchanged as a whole (`mode: replace`), so only all of its units can run";
+        return Err(Error::new(ErrorKind::Config, "run/part-of-replaced", message)
+            .hint("choose the stage by its name alone"));
+    }
     let input = StageInput {
         units: stage.units.as_ref(),
         now: run.as_of,
         values: &origin.values,
         latest,
-        only: None,
+        only: &only,
     };
     let history = |names: &[String]| run.ledger.histories(key, &run.run, names);
     let mut planned = Planned { units: Queue::new(&run.state_dir), skipped: Vec::new() };
@@ -68,7 +75,9 @@ pub(super) fn plan_units(context: &StageContext, unknown: &UnknownFiles) -> Resu
             Decision::Skip { why, .. } => count(&mut planned.skipped, why.to_string()),
         }
     }
-    check_number(stage.units.as_ref(), planned.units.len(), key.stage)?;
+    if only.is_empty() {
+        check_number(stage.units.as_ref(), planned.units.len(), key.stage)?;
+    }
     if !new.is_empty() {
         run.ledger.add_backlog(&run.lease, key, &run.run, &new)?;
     }
@@ -142,6 +151,14 @@ pub(crate) fn changed_division(ledger: &Ledger, key: StageKey<'_>, stage: &Stage
     }
     let (_, done_before) = ledger.stage_progress(StageKey { backfill: "", ..key })?;
     match known {
+        Some(known) if done_before && !key.backfill.is_empty() => {
+            let message = format!(
+                "the backfill would divide stage `{name}` by {now}, and it is divided by {known}: rows would be published \
+                 a second time, by units of other names"
+            );
+            Err(Error::new(ErrorKind::Config, "run/backfill-division", message)
+                .hint("begin where an interval of the stage begins"))
+        }
         Some(known) if done_before => {
             let message = format!(
                 "stage `{name}` is divided by {now} now, and by {known} in the ledger: all of its units would be new, \

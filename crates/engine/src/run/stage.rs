@@ -110,7 +110,8 @@ pub(super) async fn run_stage(
             summary.errors.push((String::new(), error));
         }
     }
-    if summary.outcome == Outcome::Succeeded {
+    // Of a stage of which only a part was to run, the rows that it keeps are not all there are.
+    if summary.outcome == Outcome::Succeeded && run.choice.of(name).is_empty() {
         tokio::task::block_in_place(|| run.ledger.end_stage(&run.lease, &run.run, name))?;
     }
     summary.elapsed = started.elapsed();
@@ -220,7 +221,8 @@ fn prepare(
         name: name.to_owned(),
         stage: stage.clone(),
         connection,
-        full: !done_before || stage.units.as_ref().is_some_and(|units| units.snapshot),
+        full: run.backfill.is_empty() && !done_before
+            || stage.units.as_ref().is_some_and(|units| units.snapshot),
         port: Arc::new(port),
         folders,
         kept_columns,

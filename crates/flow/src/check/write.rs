@@ -1,7 +1,7 @@
 //! Where rows go.
 
 use dil_model::config::{
-    Compression, Convert, FileFormat, FilesWrite, OtherColumns, Publish, Stage, Write, WriteMode,
+    Compression, Convert, FileFormat, FilesWrite, OtherColumns, Publish, Stage, Units, Write, WriteMode,
 };
 
 use super::report::{At, Report};
@@ -27,10 +27,20 @@ pub(crate) fn check(write: &Write, stage: &Stage, at: &At, report: &mut Report) 
         let message = "`mode: replace` exchanges the folder in one step, and `publish: each_unit` shows one unit at a time";
         report.value("write/replace", &at.key("mode"), message, "add `publish: all_units` to the stage");
     }
-    let partly = stage.units.as_ref().is_some_and(|units| units.time.is_some() || units.max.is_some());
-    if files.mode == WriteMode::Replace && partly {
-        let message = "`mode: replace` exchanges the whole folder, and with `time` or `max` a run reads only a part of it";
-        let hint = "use `mode: append`, where a unit that is read again replaces its own files; or leave `time` and `max` out";
+    let partly = |units: &Units| {
+        let versions = units.lists().any(|each| !each.version.is_empty()).then_some("version");
+        let time = units.time.as_ref().map(|_| "time");
+        time.or(units.max.map(|_| "max")).or(units.abstinence.as_ref().map(|_| "abstinence")).or(versions)
+    };
+    if files.mode == WriteMode::Replace
+        && let Some(key) = stage.units.as_ref().and_then(partly)
+    {
+        let message = format!(
+            "`mode: replace` exchanges the whole folder, and with `{key}` a run reads only a part of it"
+        );
+        let hint = format!(
+            "use `mode: append`, where a unit that is read again replaces its own files; or leave `{key}` out"
+        );
         report.value("write/replace", &at.key("mode"), message, hint);
     }
 }

@@ -46,10 +46,10 @@ fn look_up(ledger: &Ledger) -> impl FnMut(&[String]) -> Result<Vec<Option<Histor
 }
 
 fn plan(units: &Units, now: &str, ledger: &Ledger) -> Vec<Decision> {
-    plan_only(units, now, ledger, None)
+    plan_only(units, now, ledger, &[])
 }
 
-fn plan_only(units: &Units, now: &str, ledger: &Ledger, only: Option<&Selection>) -> Vec<Decision> {
+fn plan_only(units: &Units, now: &str, ledger: &Ledger, only: &[Selection]) -> Vec<Decision> {
     let latest = ledger.values().filter_map(|history| history.recorded_high).max();
     let values = Values::literal(Some(units)).unwrap();
     let input = StageInput { units: Some(units), now: at(now), values: &values, latest, only };
@@ -97,7 +97,7 @@ fn days_done(days: &[u32]) -> Ledger {
 #[test]
 fn a_stage_without_units_is_one_unit_that_runs_every_time() {
     let values = Values::literal(None).unwrap();
-    let input = StageInput { units: None, now: at("2020-01-01"), values: &values, latest: None, only: None };
+    let input = StageInput { units: None, now: at("2020-01-01"), values: &values, latest: None, only: &[] };
     let known = ledger(&[("all", History { done_before: true, ..History::default() })]);
     let decisions: Vec<Decision> = decide(&input, look_up(&known)).unwrap().map(Result::unwrap).collect();
     let [Decision::Run(unit)] = &decisions[..] else { panic!("{decisions:?}") };
@@ -259,7 +259,7 @@ fn what_the_ledger_cannot_tell_ends_the_plan() {
     let units = daily_until("2020-01-06");
     let values = Values::literal(Some(&units)).unwrap();
     let input =
-        StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
+        StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: &[] };
     let broken = |_: &[String]| Err(Error::new(ErrorKind::State, "state/corrupt", "unreadable"));
     let items: Vec<Result<Decision>> = decide(&input, broken).unwrap().collect();
     assert!(matches!(&items[..], [Err(error)] if error.code == "state/corrupt"));
@@ -270,7 +270,7 @@ fn a_million_units_are_not_held() {
     let units = time(json!({ "from": "0001-01-01", "to": "9999-01-01", "every": "day" }));
     let values = Values::literal(Some(&units)).unwrap();
     let input =
-        StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
+        StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: &[] };
     let asked = std::cell::Cell::new(0);
     let history = |names: &[String]| {
         asked.set(asked.get() + names.len());
@@ -285,7 +285,7 @@ fn far_too_many_units_are_refused() {
     let units = time(json!({ "from": "0001-01-01", "to": "9999-01-01", "every": "PT1M" }));
     let values = Values::literal(Some(&units)).unwrap();
     let input =
-        StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
+        StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: &[] };
     let error = decide(&input, |_: &[String]| Ok(Vec::new())).err().unwrap();
     assert_eq!(error.code, "plan/too-many-units");
 }
@@ -361,7 +361,7 @@ fn a_unit_is_read_again_when_its_version_changes_and_else_not() {
         |version: &str| History { done_before: true, version: Some(version.into()), ..History::default() };
     let known = ledger(&[("path=a", read("size=1")), ("path=b", read("size=1"))]);
     let input =
-        StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
+        StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: &[] };
     let decisions: Vec<Decision> = decide(&input, look_up(&known)).unwrap().map(Result::unwrap).collect();
     let found: Vec<(&str, Reason, Option<&str>)> = decisions
         .iter()
@@ -389,7 +389,7 @@ fn a_choice_leaves_the_others_for_later() {
         ("f=a,time=2020-01-01T00:00:00Z", failed.clone()),
         ("f=b,time=2020-01-02T00:00:00Z", failed),
     ]);
-    let chosen = |only: Selection| plan_only(&units, "2020-02-01", &known, Some(&only));
+    let chosen = |only: Selection| plan_only(&units, "2020-02-01", &known, &[only]);
     let b = Selection { values: vec![("f".into(), "b".into())], ..Selection::default() };
     assert_eq!(
         runs(&chosen(b.clone())),
@@ -495,7 +495,7 @@ proptest! {
             let mut list = ValueList::new(units.each.as_ref().unwrap());
             rows.iter().for_each(|row| list.push(row).unwrap());
             let values = Values::new(vec![list], ValueList::backlog(Some(&units))).unwrap();
-            let input = StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: None };
+            let input = StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: &[] };
             decide(&input, |names: &[String]| Ok(vec![None; names.len()])).unwrap().map(Result::unwrap).collect()
         };
         prop_assert_eq!(decisions(&rows), decisions(&turned));
