@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use dil_model::Interval;
 use jiff::Timestamp;
 
 use crate::exit::Exit;
@@ -232,6 +233,21 @@ pub(crate) struct RunsArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct UnitsArguments {
+    #[command(flatten)]
+    pub(crate) which: WhichUnits,
+
+    /// The most units to list; a table shows a thousand if nothing is said
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u32>,
+
+    /// How to print them
+    #[arg(long, default_value = "table")]
+    pub(crate) format: Listing,
+}
+
+/// Which units are meant: those that everything given is true of.
+#[derive(Debug, Args)]
+pub(crate) struct WhichUnits {
     /// Only units of this flow: its name, or its file
     #[arg(value_name = "FLOW")]
     pub(crate) flow: Option<String>,
@@ -240,17 +256,29 @@ pub(crate) struct UnitsArguments {
     #[arg(long, value_name = "STAGE")]
     pub(crate) stage: Option<String>,
 
+    /// Only the unit of this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) unit: Option<String>,
+
     /// Only units whose last try stands like this
     #[arg(long, value_name = "STATUS")]
     pub(crate) status: Option<UnitStatus>,
 
-    /// The most units to list
-    #[arg(long, value_name = "N")]
-    pub(crate) limit: Option<u32>,
+    /// Only units with this value in a field; may come several times
+    #[arg(long = "value", value_name = "FIELD=VALUE", value_parser = name_and_value)]
+    pub(crate) values: Vec<(String, String)>,
 
-    /// How to print them
-    #[arg(long, default_value = "table")]
-    pub(crate) format: Listing,
+    /// Only units whose interval begins in this stretch: two dates, or dates and times, with `..` between (UTC)
+    #[arg(long, value_name = "FROM..TO", value_parser = stretch)]
+    pub(crate) time: Option<Interval>,
+
+    /// Only units whose error holds this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) error: Option<String>,
+
+    /// Only entries of this backfill; an empty name means those of none
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backfill: Option<String>,
 }
 
 /// How a unit's last try stands.
@@ -288,6 +316,39 @@ pub(crate) enum StateCommand {
         #[arg(long, default_value = "table")]
         format: Listing,
     },
+    /// Says up to where a stage counts as read: what ends before is recorded, what comes after is read again
+    SetWatermark {
+        /// The flow file
+        #[arg(value_name = "FLOW")]
+        flow: PathBuf,
+
+        /// The stage
+        #[arg(value_name = "STAGE")]
+        stage: String,
+
+        /// The first instant that counts as not read: a date, or a date and time with zone offset
+        #[arg(value_name = "TIME", value_parser = instant)]
+        to: Timestamp,
+
+        /// Only of the unit of this name
+        #[arg(long, value_name = "NAME")]
+        unit: Option<String>,
+
+        /// Gives a variable of the flow a value; may come several times
+        #[arg(long = "var", value_name = "NAME=VALUE", value_parser = name_and_value)]
+        vars: Vec<(String, String)>,
+
+        #[command(flatten)]
+        sure: Sure,
+    },
+    /// Forgets units: their watermarks, and that they are owed; those that the flow still has are read again
+    Forget {
+        #[command(flatten)]
+        which: WhichUnits,
+
+        #[command(flatten)]
+        sure: Sure,
+    },
     /// Forgets a stage's units, watermarks and schema, so that the next run reads everything again
     Reset {
         /// The flow: its name, or its file
@@ -298,14 +359,21 @@ pub(crate) enum StateCommand {
         #[arg(value_name = "STAGE")]
         stage: String,
 
-        /// Only tells what would be forgotten
-        #[arg(long)]
-        dry_run: bool,
-
-        /// Does not ask
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        sure: Sure,
     },
+}
+
+/// How sure a change of the ledger is.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Sure {
+    /// Only tells what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Does not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -335,6 +403,13 @@ fn instant(text: &str) -> Result<Timestamp, String> {
         .ok()
         .or_else(|| date(text))
         .ok_or_else(|| "write a date (2026-01-31) or a date and time (2026-01-31T06:00:00Z)".to_owned())
+}
+
+fn stretch(text: &str) -> Result<Interval, String> {
+    let wrong =
+        || "write two dates with `..` between, the earlier one first: 2026-05-01..2026-06-01".to_owned();
+    let (low, high) = text.split_once("..").ok_or_else(wrong)?;
+    Interval::new(instant(low)?, instant(high)?).ok_or_else(wrong)
 }
 
 /// Rows that a preview may hold in memory at once.

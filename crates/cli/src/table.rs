@@ -81,6 +81,49 @@ pub(crate) fn list<T: Serialize>(
     }
 }
 
+/// Prints rows as they come, as JSON or CSV: there may be more than fit into memory.
+pub(crate) struct Stream<'a> {
+    terminal: &'a Terminal,
+    names: &'a [&'a str],
+    as_json: bool,
+    rows: u64,
+    out: String,
+}
+
+/// Text that is printed at once.
+const PRINT_AFTER: usize = 1 << 16;
+
+impl<'a> Stream<'a> {
+    pub(crate) fn new(terminal: &'a Terminal, as_json: bool, names: &'a [&'a str]) -> Self {
+        let out = if as_json { "[".to_owned() } else { format!("{}\n", names.join(",")) };
+        Self { terminal, names, as_json, rows: 0, out }
+    }
+
+    pub(crate) fn row<T: Serialize>(&mut self, row: &T) -> Result<(), Failure> {
+        if self.as_json {
+            let comma = if self.rows == 0 { "\n" } else { ",\n" };
+            let text = json(row)?;
+            let lines: Vec<String> = text.lines().map(|line| format!("  {line}")).collect();
+            self.out.push_str(&format!("{comma}{}", lines.join("\n")));
+        } else {
+            self.out.push_str(&csv_row(row, self.names)?);
+        }
+        self.rows += 1;
+        if self.out.len() > PRINT_AFTER {
+            self.terminal.print(&self.out)?;
+            self.out.clear();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn end(mut self) -> Result<(), Failure> {
+        if self.as_json {
+            self.out.push_str(if self.rows == 0 { "]\n" } else { "\n]\n" });
+        }
+        self.terminal.print(&self.out)
+    }
+}
+
 /// JSON for people and programs.
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> {
     serde_json::to_string_pretty(value).map_err(|cause| not_json(&cause))
@@ -95,12 +138,15 @@ fn csv<T: Serialize>(rows: &[T], names: &[&str]) -> Result<String, Failure> {
     let mut out = names.join(",");
     out.push('\n');
     for row in rows {
-        let value = serde_json::to_value(row).map_err(|cause| not_json(&cause))?;
-        let fields: Vec<String> = names.iter().map(|name| field(&value[*name])).collect();
-        out.push_str(&fields.join(","));
-        out.push('\n');
+        out.push_str(&csv_row(row, names)?);
     }
     Ok(out)
+}
+
+fn csv_row<T: Serialize>(row: &T, names: &[&str]) -> Result<String, Failure> {
+    let value = serde_json::to_value(row).map_err(|cause| not_json(&cause))?;
+    let fields: Vec<String> = names.iter().map(|name| field(&value[*name])).collect();
+    Ok(format!("{}\n", fields.join(",")))
 }
 
 fn field(value: &Value) -> String {

@@ -14,13 +14,15 @@ mod plan;
 mod preview;
 mod run;
 mod settings;
+mod watermark;
 
 pub use backfill::with_range;
 pub use choice::Choice;
 pub use event::{Event, EventSink, Outcome, RunSummary, StageSummary};
 pub use execute::work;
-pub use ledger::{LedgerView, ResetReport, RunRow, StageRow, UnitFilter, UnitRow};
+pub use ledger::{LedgerView, MoveReport, ResetReport, RunRow, StageRow, UnitFilter, UnitRow};
 pub use plan::{PlanOptions, PlanReport, PlanUnit, SkippedUnit, StagePlan, plan};
 pub use preview::{Preview, preview};
 pub use run::run;
 pub use settings::{EnvSecrets, RunOptions, Settings, Stop, default_lease, default_state_dir};
+pub use watermark::set_watermark;

@@ -46,7 +46,7 @@ pub struct History {
     pub owing: bool,
     /// Whether it was recorded in this very run, which was interrupted and goes on.
     pub done_now: bool,
-    /// When it was last tried, if known: where `max` falls short, what was read longest ago is read again first.
+    /// When it was last tried, if ever: where `max` falls short, what was tried longest ago goes first.
     pub tried: Option<Timestamp>,
 }
 
@@ -144,8 +144,8 @@ const BATCH: usize = 1024;
 /// What runs: a unit that was never recorded, however old; the rest of one that is recorded in part; a done one that ends
 /// after the cut-off (the greatest recorded high less `grace`, counted in the stage's zone), or whose value has another version;
 /// one without interval, and any of a snapshot stage, always.
-/// With `max`, units that owe rows go before ones that are read again, and among them those whose interval begins
-/// earliest (or latest); for that `history` is asked twice for each unit.
+/// With `max`, units that owe rows go before ones that are read again, and among them those that have waited longest (or
+/// whose interval begins latest); for that `history` is asked twice for each unit.
 ///
 /// `history` looks units up by their signatures, some at a time, and answers in their order.
 ///

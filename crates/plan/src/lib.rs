@@ -21,4 +21,5 @@ mod values;
 pub use decide::{Decision, History, PlannedUnit, Reason, Skip, StageInput, StagePlan, decide};
 pub use division::division;
 pub use select::Selection;
+pub use signature::has_value;
 pub use values::{ValueList, Values};

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::decide::PlannedUnit;
 
-/// Smaller goes first: what owes rows before what is read again, then by time, then by number.
+/// Smaller goes first: what owes rows before what is read again, then who waited longest, then by number.
 pub(crate) type Rank = (bool, i64, u64);
 
 /// The first `max` units, known by the last one's rank.
@@ -38,10 +38,14 @@ impl Limit {
 }
 
 /// The rank of the unit that comes as `number`-th.
+///
+/// Among units that owe rows the one goes first that has waited longest: since its interval began, or since it was last tried.
+/// One that fails in every run takes its turn like any other, and one that grows does not take all turns.
 pub(crate) fn rank(number: u64, unit: &PlannedUnit, tried: Option<Timestamp>, newest_first: bool) -> Rank {
+    let tried = tried.map_or(i64::MIN, Timestamp::as_microsecond);
     if unit.again {
-        return (true, tried.map_or(i64::MIN, Timestamp::as_microsecond), number);
+        return (true, tried, number);
     }
     let low = unit.interval.map_or(i64::MIN, |interval| interval.low.as_microsecond());
-    (false, if newest_first { low.saturating_neg() } else { low }, number)
+    (false, if newest_first { low.saturating_neg() } else { low.max(tried) }, number)
 }

@@ -42,6 +42,40 @@ impl Names {
     }
 }
 
+/// Whether the unit of this name has such a value in a field; a number or bool is told by its text.
+pub fn has_value(signature: &str, name: &str, value: &str) -> bool {
+    let name = spell_name(name);
+    let mut rest = signature;
+    while let Some((key, behind)) = token(rest) {
+        let Some((found, behind)) = behind.strip_prefix('=').and_then(token) else { return false };
+        let text = match found.starts_with('"') {
+            true => serde_json::from_str::<String>(found).unwrap_or_default(),
+            false => found.to_owned(),
+        };
+        if key == name && text == value {
+            return true;
+        }
+        rest = behind.strip_prefix(',').unwrap_or_default();
+    }
+    false
+}
+
+/// The plain or quoted text at the beginning, and what comes behind it.
+fn token(text: &str) -> Option<(&str, &str)> {
+    let end = if text.starts_with('"') {
+        let mut escaped = false;
+        let closing = text.char_indices().skip(1).find(|(_, c)| {
+            let closes = *c == '"' && !escaped;
+            escaped = *c == '\\' && !escaped;
+            closes
+        });
+        closing?.0 + 1
+    } else {
+        text.find(['=', ',']).unwrap_or(text.len())
+    };
+    (end > 0).then(|| text.split_at(end))
+}
+
 /// The interval is `time`; a field of that name is told apart by its quotes.
 fn spell_name(name: &str) -> String {
     if is_plain(name) && name != "time" { name.to_owned() } else { Value::from(name).to_string() }
@@ -110,6 +144,25 @@ mod tests {
     fn a_field_named_time_is_not_the_interval() {
         check(json!({ "time": "2024-01-01T00:00:00Z" }), None, r#""time"=2024-01-01T00:00:00Z"#);
         check(json!({ "a=b": 1 }), None, r#""a=b"=1"#);
+    }
+
+    #[test]
+    fn a_value_is_found_whatever_stands_around_it() {
+        let each = json!({ "id": 42, "path": "a,id=43,\"x\"=1", "time": "t", "ok": true });
+        let each: EachRow = serde_json::from_value(each).unwrap();
+        let name = signature(&each, Some("2024-01-01T00:00:00Z".parse().unwrap()));
+        for (field, value, expect) in [
+            ("id", "42", true),
+            ("id", "43", false),
+            ("path", "a,id=43,\"x\"=1", true),
+            ("time", "t", true),
+            ("time", "2024-01-01T00:00:00Z", false),
+            ("ok", "true", true),
+            ("x", "1", false),
+        ] {
+            assert_eq!(has_value(&name, field, value), expect, "{field}={value} in {name}");
+        }
+        assert!(!has_value("all", "all", ""));
     }
 
     fn value() -> impl Strategy<Value = Value> {

@@ -1,11 +1,13 @@
-//! `dil state`: how far each stage is recorded, and forgetting it.
+//! `dil state`: how far each stage is recorded, and changing it by hand.
 
 use std::io::{BufRead as _, IsTerminal as _};
 
-use dil_engine::{LedgerView, ResetReport, StageRow};
+use dil_engine::{LedgerView, ResetReport, Settings, StageRow};
+use jiff::Timestamp;
 
 use super::known::refuse_unknown;
-use crate::argument::{Common, Listing, StateCommand};
+use super::units::filter;
+use crate::argument::{Common, FlowFile, Listing, StateCommand, Sure, WhichUnits};
 use crate::exit::{Exit, Failure, usage};
 use crate::flow_file;
 use crate::quantity::{count, counted};
@@ -18,15 +20,11 @@ const NAMES: [&str; 8] =
 pub(super) fn run(common: &Common, command: &StateCommand, terminal: &Terminal) -> Result<Exit, Failure> {
     match command {
         StateCommand::Show { flow, format } => show(common, flow.as_deref(), *format, terminal),
-        StateCommand::Reset { flow, stage, dry_run, yes } => {
-            let asked = if *dry_run {
-                Asked::OnlyTell
-            } else if *yes {
-                Asked::Sure
-            } else {
-                Asked::Ask
-            };
-            reset(common, flow, stage, asked, terminal)
+        StateCommand::Reset { flow, stage, sure } => reset(common, flow, stage, *sure, terminal),
+        StateCommand::Forget { which, sure } => forget(common, which, *sure, terminal),
+        StateCommand::SetWatermark { flow, stage, to, unit, vars, sure } => {
+            let file = FlowFile { path: flow.clone(), vars: vars.clone() };
+            set_watermark(common, &file, (stage, unit.as_deref()), *to, *sure, terminal)
         }
     }
 }
@@ -75,68 +73,109 @@ fn table(paint: Paint, stages: &[StageRow]) -> String {
     table.render(paint, "")
 }
 
-/// How sure a reset is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    /// `--dry-run`
-    OnlyTell,
-    /// `--yes`
-    Sure,
-    /// Whoever sits at the terminal decides.
-    Ask,
+/// A change of the ledger, as far as it is told and asked for.
+struct Change<'a> {
+    terminal: &'a Terminal,
+    ledger: &'a LedgerView,
+    flow: &'a str,
+    sure: Sure,
 }
 
-fn reset(
-    common: &Common,
-    flow: &str,
-    stage: &str,
-    asked: Asked,
-    terminal: &Terminal,
-) -> Result<Exit, Failure> {
+impl Change<'_> {
+    /// Shows what is there, tells what would change, asks, changes, shows what is there then. `do_it` gives the changes in
+    /// words; it is asked first to change nothing.
+    ///
+    /// # Errors
+    /// `state/unsure` if there is nobody to ask, and what `do_it` returns.
+    fn make(&self, verb: &str, do_it: impl Fn(bool) -> Result<String, Failure>) -> Result<bool, Failure> {
+        let Self { terminal, ledger, flow, sure } = self;
+        let asks = !sure.dry_run && !sure.yes;
+        if asks && !std::io::stdin().is_terminal() {
+            let message = format!(
+                "to {verb} what is recorded of flow `{flow}` wants a yes, and there is no terminal to ask on"
+            );
+            let hint = "add --yes, or --dry-run to only see what would change";
+            return Err(usage("state/unsure", message).hint(hint).into());
+        }
+        let would = do_it(true)?;
+        let before = ledger.stages(Some(flow))?;
+        terminal.print(&format!("before\n{}\n", shown_or_nothing(terminal.out, &before)))?;
+        if sure.dry_run {
+            terminal.print(&format!("would {verb} {would}; nothing was changed\n"))?;
+            return Ok(false);
+        }
+        if asks && !agreed(terminal, &format!("{verb} {would}")) {
+            terminal.print("nothing was changed\n")?;
+            return Ok(false);
+        }
+        let done = do_it(false)?;
+        let after = ledger.stages(Some(flow))?;
+        terminal.print(&format!("after\n{}\n{verb}: {done}\n", shown_or_nothing(terminal.out, &after)))?;
+        Ok(true)
+    }
+}
+
+fn reset(common: &Common, flow: &str, stage: &str, sure: Sure, terminal: &Terminal) -> Result<Exit, Failure> {
     let flow = flow_file::name(flow)?;
     let ledger = LedgerView::open(&common.state)?;
-    let before = ledger.stages(Some(&flow))?;
-    if !before.iter().any(|row| row.stage == stage) {
-        let known: Vec<&str> = before.iter().map(|row| row.stage.as_str()).collect();
-        let message = format!("nothing is recorded of stage `{stage}` of flow `{flow}`");
-        let hint = if known.is_empty() {
-            "`dil state show` lists the flows that are recorded".to_owned()
-        } else {
-            format!("recorded are {}", known.join(", "))
-        };
-        return Err(usage("state/no-stage", message).hint(hint).into());
+    refuse_unknown(&ledger, Some(&flow), Some(stage))?;
+    let change = Change { terminal, ledger: &ledger, flow: &flow, sure };
+    let files = ledger.reset(&flow, stage, true)?.files;
+    let done = change.make("forget", |dry_run| Ok(forgotten(&ledger.reset(&flow, stage, dry_run)?)))?;
+    if done {
+        tell_files_left(terminal, files);
     }
-    if asked == Asked::Ask && !std::io::stdin().is_terminal() {
-        let message = format!("forgetting stage `{stage}` wants a yes, and there is no terminal to ask on");
-        let hint = "add --yes, or --dry-run to only see what would be forgotten";
-        return Err(usage("state/unsure", message).hint(hint).into());
-    }
-    let would = ledger.reset(&flow, stage, true)?;
-    terminal.print(&format!("before\n{}\n", table(terminal.out, &before)))?;
-    if asked == Asked::OnlyTell {
-        terminal.print(&format!("would forget {}; nothing was changed\n", forgotten(&would)))?;
-        return Ok(Exit::Success);
-    }
-    if asked == Asked::Ask && !sure(terminal, &would) {
-        terminal.print("nothing was changed\n")?;
-        return Ok(Exit::Success);
-    }
-    let done = ledger.reset(&flow, stage, false)?;
-    let after = ledger.stages(Some(&flow))?;
-    terminal.print(&format!(
-        "after\n{}\nforgot {}\n",
-        shown_or_nothing(terminal.out, &after),
-        forgotten(&done)
-    ))?;
-    if done.files > 0 {
-        let files = counted(done.files, "published file");
+    Ok(Exit::Success)
+}
+
+fn forget(common: &Common, which: &WhichUnits, sure: Sure, terminal: &Terminal) -> Result<Exit, Failure> {
+    let filter = filter(which, None)?;
+    let ledger = LedgerView::open(&common.state)?;
+    let Some(flow) = filter.flow.clone() else {
+        let hint = "`dil state show` lists the flows that are recorded";
+        return Err(usage("state/no-flow", "name the flow whose units are to be forgotten".to_owned())
+            .hint(hint)
+            .into());
+    };
+    refuse_unknown(&ledger, Some(&flow), filter.stage.as_deref())?;
+    let change = Change { terminal, ledger: &ledger, flow: &flow, sure };
+    change.make("forget", |dry_run| Ok(counted(ledger.forget(&flow, &filter, dry_run)?, "unit")))?;
+    Ok(Exit::Success)
+}
+
+fn set_watermark(
+    common: &Common,
+    file: &FlowFile,
+    (stage, unit): (&str, Option<&str>),
+    to: Timestamp,
+    sure: Sure,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let flow = flow_file::load(file)?;
+    let settings = Settings::new(common.state.clone());
+    let ledger = LedgerView::open(&common.state)?;
+    let change = Change { terminal, ledger: &ledger, flow: &flow.flow.flow, sure };
+    change.make("record", |dry_run| {
+        let report = dil_engine::set_watermark(&flow, &settings, (stage, unit), to, dry_run)?;
+        Ok(format!(
+            "{} as read, {} as read up to {to}, and forget {}",
+            counted(report.done, "unit"),
+            counted(report.partly, "unit"),
+            counted(report.forgotten, "unit")
+        ))
+    })?;
+    Ok(Exit::Success)
+}
+
+fn tell_files_left(terminal: &Terminal, files: u64) {
+    if files > 0 {
+        let files = counted(files, "published file");
         let text = format!(
             "{files} left in place: a unit that is read again replaces its own; \
              remove by hand those of units that the flow no longer has"
         );
         terminal.tell(&format!("{}: {text}\n", terminal.err.warning("warning")));
     }
-    Ok(Exit::Success)
 }
 
 fn shown_or_nothing(paint: Paint, stages: &[StageRow]) -> String {
@@ -151,8 +190,8 @@ fn forgotten(report: &ResetReport) -> String {
     )
 }
 
-fn sure(terminal: &Terminal, would: &ResetReport) -> bool {
-    terminal.tell(&format!("forget {}? [y/N] ", forgotten(would)));
+fn agreed(terminal: &Terminal, what: &str) -> bool {
+    terminal.tell(&format!("{what}? [y/N] "));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")

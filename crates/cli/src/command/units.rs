@@ -4,40 +4,79 @@ use dil_engine::{LedgerView, UnitFilter, UnitRow};
 
 use super::known::refuse_unknown;
 use super::runs::seconds;
-use crate::argument::{Common, UnitsArguments};
+use crate::argument::{Common, Listing, UnitsArguments, WhichUnits};
 use crate::exit::{Exit, Failure};
 use crate::flow_file;
 use crate::quantity::{bytes, count};
-use crate::table::{Table, list};
+use crate::table::{Stream, Table};
 use crate::terminal::{Paint, Terminal, harmless};
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 15] = [
     "flow",
     "stage",
+    "backfill",
     "signature",
     "state",
     "recorded_high",
+    "version",
     "attempts",
     "rows",
     "bytes",
+    "requests",
     "files",
     "run",
     "updated",
     "error",
 ];
 
+/// Units that a table shows unless more are asked for.
+const SHOWN: u32 = 1_000;
+
 pub(super) fn run(common: &Common, arguments: &UnitsArguments, terminal: &Terminal) -> Result<Exit, Failure> {
-    let filter = UnitFilter {
-        flow: arguments.flow.as_deref().map(flow_file::name).transpose()?,
-        stage: arguments.stage.clone(),
-        state: arguments.status.map(|status| status.word().to_owned()),
-        limit: arguments.limit,
-    };
+    let filter = filter(&arguments.which, arguments.limit)?;
     let ledger = LedgerView::open(&common.state)?;
     refuse_unknown(&ledger, filter.flow.as_deref(), filter.stage.as_deref())?;
-    let units = ledger.units(&filter)?;
-    list(terminal, arguments.format, &units, &NAMES, |units| table(terminal.out, units))?;
+    if arguments.format != Listing::Table {
+        let mut stream = Stream::new(terminal, arguments.format == Listing::Json, &NAMES);
+        ledger.each_unit(&filter, |unit| stream.row(&unit))?;
+        stream.end()?;
+        return Ok(Exit::Success);
+    }
+    let mut units = Vec::new();
+    let one_more = filter.limit.is_none().then_some(SHOWN + 1);
+    let filter = UnitFilter { limit: filter.limit.or(one_more), ..filter };
+    ledger.each_unit(&filter, |unit| {
+        units.push(unit);
+        Ok::<_, Failure>(())
+    })?;
+    let more = one_more.is_some_and(|most| units.len() >= most as usize);
+    if more {
+        units.pop();
+    }
+    terminal.print(&table(terminal.out, &units))?;
+    if more {
+        let text = format!(
+            "the first {} units; --limit N shows more, --format csv or json all",
+            count(SHOWN.into())
+        );
+        terminal.tell(&format!("{}\n", terminal.err.dim(&text)));
+    }
     Ok(Exit::Success)
+}
+
+/// Which units the arguments mean.
+pub(super) fn filter(which: &WhichUnits, limit: Option<u32>) -> Result<UnitFilter, Failure> {
+    Ok(UnitFilter {
+        flow: which.flow.as_deref().map(flow_file::name).transpose()?,
+        stage: which.stage.clone(),
+        backfill: which.backfill.clone(),
+        state: which.status.map(|status| status.word().to_owned()),
+        signature: which.unit.clone(),
+        time: which.time,
+        values: which.values.clone(),
+        error: which.error.clone(),
+        limit,
+    })
 }
 
 fn table(paint: Paint, units: &[UnitRow]) -> String {

@@ -19,3 +19,4 @@ mod scene;
 mod schema_growth;
 mod signals;
 mod two_stage;
+mod unit_rules;

@@ -7,6 +7,7 @@
 //! returns ([`Synced::Now`]); what can be done again or is told by the journal goes to disk with the next of those.
 
 mod backlog;
+mod edit;
 mod lease;
 mod publication;
 mod run;
@@ -15,11 +16,13 @@ mod unit;
 mod view;
 
 pub(crate) use backlog::{KeptFile, NewBacklog};
+pub(crate) use edit::Moved;
+pub use edit::{MoveReport, ResetReport};
 pub(crate) use lease::LeaseGuard;
 pub(crate) use publication::{Publication, PublishedUnit, Swap, join};
 pub(crate) use run::RunRecord;
 pub(crate) use unit::{BeginAt, Checkpoint, Recorded, Schemas};
-pub use view::{LedgerView, ResetReport, RunRow, StageRow, UnitFilter, UnitRow};
+pub use view::{LedgerView, RunRow, StageRow, UnitFilter, UnitRow};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -159,6 +159,11 @@ fn create(connection: &mut Connection, path: &Path) -> Result<()> {
 fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("dil_low", 1, flags, |call| Ok(low_of(&call.get::<String>(0)?)))?;
+    connection.create_scalar_function("dil_has_value", 3, flags, |call| {
+        let (signature, name, value) =
+            (call.get_raw(0).as_str()?, call.get_raw(1).as_str()?, call.get_raw(2).as_str()?);
+        Ok(dil_plan::has_value(signature, name, value))
+    })?;
     connection.create_scalar_function("dil_microseconds", 1, flags, |call| {
         let at: Option<Timestamp> = call.get::<String>(0)?.parse().ok();
         Ok(at.map_or(0, Timestamp::as_microsecond))

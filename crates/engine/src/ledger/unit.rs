@@ -76,7 +76,7 @@ impl Ledger {
                     failed: state == "failed",
                     owing: state != "done",
                     done_now: row.get_ref(6)?.as_str_or_null()? == Some(run),
-                    tried: known_instant(row.get(5)?),
+                    tried: known_instant(row.get(5)?).filter(|_| state != "planned"),
                 }))
             };
             signatures

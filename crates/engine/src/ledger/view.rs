@@ -3,18 +3,17 @@
 use std::path::Path;
 
 use dil_model::schema::StoredSchema;
-use dil_model::{Error, ErrorKind, Result};
+use dil_model::{Error, ErrorKind, Interval};
 use jiff::Timestamp;
-use rusqlite::{Row, params};
+use rusqlite::{Row, ToSql, params};
 use serde::Serialize;
 
+use super::Ledger;
 use super::run::unreadable;
-use super::{Ledger, Synced};
-use crate::commit;
 
 /// A ledger opened for looking at it.
 pub struct LedgerView {
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
 }
 
 /// One run.
@@ -40,17 +39,64 @@ pub struct RunRow {
     pub error: Option<String>,
 }
 
-/// Which units to show.
+/// Which units are meant.
 #[derive(Debug, Clone, Default)]
 pub struct UnitFilter {
     /// Only of this flow.
     pub flow: Option<String>,
     /// Only of this stage.
     pub stage: Option<String>,
+    /// Only of this backfill; an empty text means those of none.
+    pub backfill: Option<String>,
     /// Only in this state: `planned`, `done`, `failed`, `running`, `staged`.
     pub state: Option<String>,
+    /// Only of this name.
+    pub signature: Option<String>,
+    /// Only with an interval that begins inside.
+    pub time: Option<Interval>,
+    /// Only with these values, by field.
+    pub values: Vec<(String, String)>,
+    /// Only with this text in the error, however it is cased.
+    pub error: Option<String>,
     /// At most so many.
     pub limit: Option<u32>,
+}
+
+impl UnitFilter {
+    /// The condition and its parameters.
+    pub(super) fn condition(&self) -> (String, Vec<Box<dyn ToSql>>) {
+        let mut condition = "state <> 'forgotten'".to_owned();
+        let mut parameters: Vec<Box<dyn ToSql>> = Vec::new();
+        let mut and = |text: &str, values: Vec<Box<dyn ToSql>>| {
+            condition.push_str(" AND ");
+            condition.push_str(text);
+            parameters.extend(values);
+        };
+        let texts = [
+            ("flow = ?", &self.flow),
+            ("stage = ?", &self.stage),
+            ("backfill = ?", &self.backfill),
+            ("state = ?", &self.state),
+            ("signature = ?", &self.signature),
+            ("instr(lower(error), lower(?)) > 0", &self.error),
+        ];
+        for (text, value) in texts {
+            if let Some(value) = value {
+                and(text, vec![Box::new(value.clone())]);
+            }
+        }
+        if let Some(time) = self.time {
+            let bounds = [time.low, time.high].map(Timestamp::as_microsecond);
+            and(
+                "low >= ? AND low < ? AND signature <> 'all' AND instr(signature, 'time=') > 0",
+                bounds.into_iter().map(|bound| Box::new(bound) as Box<dyn ToSql>).collect(),
+            );
+        }
+        for (name, value) in &self.values {
+            and("dil_has_value(signature, ?, ?)", vec![Box::new(name.clone()), Box::new(value.clone())]);
+        }
+        (condition, parameters)
+    }
 }
 
 /// One unit.
@@ -62,6 +108,8 @@ pub struct UnitRow {
     pub stage: String,
     /// The unit's name.
     pub signature: String,
+    /// The backfill that it is an entry of, if it is of any.
+    pub backfill: Option<String>,
     /// `planned`, `done`, `failed`, `running`, `staged`.
     pub state: String,
     /// Up to where it is recorded, RFC 3339.
@@ -72,6 +120,10 @@ pub struct UnitRow {
     pub rows: u64,
     /// Bytes read by it.
     pub bytes: u64,
+    /// Requests sent by it.
+    pub requests: u64,
+    /// The version of its value that is recorded, if the stage looks at versions.
+    pub version: Option<String>,
     /// Files it owns.
     pub files: u64,
     /// The run of its last try.
@@ -103,23 +155,12 @@ pub struct StageRow {
     pub columns: Vec<(String, String)>,
 }
 
-/// What a reset forgot, or would.
-#[derive(Debug, Clone, Serialize)]
-pub struct ResetReport {
-    /// Units, with their watermarks.
-    pub units: u64,
-    /// Published files; they stay until the units that own them are read again.
-    pub files: u64,
-    /// Columns of the schema.
-    pub columns: u64,
-}
-
 impl LedgerView {
     /// Opens the ledger of a state folder.
     ///
     /// # Errors
     /// `State` if there is none, or it is corrupt.
-    pub fn open(state_dir: &Path) -> Result<Self> {
+    pub fn open(state_dir: &Path) -> dil_model::Result<Self> {
         match Ledger::open_existing(state_dir)? {
             Some(ledger) => Ok(Self { ledger }),
             None => Err(Error::new(
@@ -131,11 +172,16 @@ impl LedgerView {
         }
     }
 
+    /// The ledger itself.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// The flows that have run, and the stages of which anything is recorded.
     ///
     /// # Errors
     /// `State`.
-    pub fn names(&self) -> Result<Vec<(String, Option<String>)>> {
+    pub fn names(&self) -> dil_model::Result<Vec<(String, Option<String>)>> {
         self.ledger.read(|connection| {
             connection
                 .prepare(
@@ -150,7 +196,7 @@ impl LedgerView {
     ///
     /// # Errors
     /// `State`.
-    pub fn runs(&self, flow: Option<&str>, limit: u32) -> Result<Vec<RunRow>> {
+    pub fn runs(&self, flow: Option<&str>, limit: u32) -> dil_model::Result<Vec<RunRow>> {
         self.ledger.read(|connection| {
             connection
                 .prepare(
@@ -182,32 +228,40 @@ impl LedgerView {
         })
     }
 
-    /// Units in the order of flow, stage, interval and name.
+    /// Hands on units in the order of flow, stage, interval and name, one by one.
     ///
     /// # Errors
-    /// `State`.
-    pub fn units(&self, filter: &UnitFilter) -> Result<Vec<UnitRow>> {
+    /// `State`, and what `visit` returns.
+    pub fn each_unit<E: From<Error>>(
+        &self,
+        filter: &UnitFilter,
+        mut visit: impl FnMut(UnitRow) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (condition, parameters) = filter.condition();
+        let limit = filter.limit.map_or(-1, i64::from);
         self.ledger.read(|connection| {
-            connection
-                .prepare(
-                    "SELECT flow, stage, signature, state, recorded_high, attempts, rows, bytes,
-                        (SELECT count(*) FROM file f WHERE f.flow = u.flow AND f.stage = u.stage AND f.signature = u.signature
-                         AND f.output = 'write'),
-                        run, updated, error
-                     FROM unit u
-                     WHERE state <> 'forgotten' AND (?1 IS NULL OR flow = ?1) AND (?2 IS NULL OR stage = ?2) AND (?3 IS NULL OR state = ?3)
-                     ORDER BY flow, stage, backfill, low, signature LIMIT coalesce(?4, -1)",
-                )?
-                .query_map(params![filter.flow, filter.stage, filter.state, filter.limit], unit_row)?
-                .collect()
-        })
+            let mut query = connection.prepare(&format!(
+                "SELECT flow, stage, signature, state, recorded_high, attempts, rows, bytes,
+                    (SELECT count(*) FROM file f WHERE f.flow = u.flow AND f.stage = u.stage AND f.signature = u.signature
+                     AND f.output = 'write'),
+                    run, updated, error, backfill, requests, version
+                 FROM unit u WHERE {condition} ORDER BY flow, stage, backfill, low, signature LIMIT {limit}"
+            ))?;
+            let mut rows = query.query(rusqlite::params_from_iter(parameters))?;
+            while let Some(row) = rows.next()? {
+                if let Err(error) = visit(unit_row(row)?) {
+                    return Ok(Err(error));
+                }
+            }
+            Ok(Ok(()))
+        })?
     }
 
     /// Stages in the order of flow and name.
     ///
     /// # Errors
     /// `State`.
-    pub fn stages(&self, flow: Option<&str>) -> Result<Vec<StageRow>> {
+    pub fn stages(&self, flow: Option<&str>) -> dil_model::Result<Vec<StageRow>> {
         let rows = self.ledger.read(|connection| {
             connection
                 .prepare(
@@ -244,55 +298,6 @@ impl LedgerView {
             })
             .collect()
     }
-
-    /// Forgets a stage: what is recorded of its units, their watermarks, and its schema, so that all of it is read again.
-    /// Published files stay, and whose they are is still known: a unit that is read again replaces its own.
-    ///
-    /// # Errors
-    /// `Lease` while a run of the flow is under way, `State`.
-    pub fn reset(&self, flow: &str, stage: &str, dry_run: bool) -> Result<ResetReport> {
-        if dry_run {
-            return self.forgettable(flow, stage);
-        }
-        let lease = self.ledger.take_lease(flow, std::time::Duration::from_secs(15))?;
-        // A publication that was interrupted would otherwise be finished by the next run, and count as read.
-        let recovered = commit::recover(&self.ledger, &lease, flow);
-        let report = recovered.and_then(|_| self.forgettable(flow, stage));
-        let forgotten = report.and_then(|report| self.ledger.write(&lease, "stage.reset", Synced::Now, |transaction| {
-            transaction.execute(
-                "UPDATE unit SET state = 'forgotten', recorded_high = NULL, done_before = 0, rows = 0, bytes = 0,
-                     error = NULL, work = NULL, position = NULL, manifest = NULL, done_run = NULL
-                 WHERE flow = ?1 AND stage = ?2",
-                [flow, stage],
-            )?;
-            transaction.execute(
-                "DELETE FROM stage_run WHERE stage = ?2
-                 AND run IN (SELECT run FROM run WHERE flow = ?1 AND state IN ('running', 'stopped'))",
-                [flow, stage],
-            )?;
-            for table in ["stage_schema", "stage_division", "planned_rows"] {
-                transaction
-                    .execute(&format!("DELETE FROM {table} WHERE flow = ?1 AND stage = ?2"), [flow, stage])?;
-            }
-            Ok(report)
-        }));
-        self.ledger.release_lease(&lease)?;
-        forgotten
-    }
-
-    /// What a reset of the stage would forget now.
-    fn forgettable(&self, flow: &str, stage: &str) -> Result<ResetReport> {
-        let count = |table: &str, which: &str| {
-            let query = format!("SELECT count(*) FROM {table} WHERE flow = ?1 AND stage = ?2 AND {which}");
-            self.ledger.read(|connection| connection.query_row(&query, [flow, stage], |row| row.get(0)))
-        };
-        let schema = self.ledger.stage_schema(flow, stage, "read")?;
-        Ok(ResetReport {
-            units: count("unit", "state <> 'forgotten'")?,
-            files: count("file", "output = 'write'")?,
-            columns: schema.map_or(0, |schema| schema.0.len() as u64),
-        })
-    }
 }
 
 fn unit_row(row: &Row<'_>) -> rusqlite::Result<UnitRow> {
@@ -309,6 +314,9 @@ fn unit_row(row: &Row<'_>) -> rusqlite::Result<UnitRow> {
         run: row.get(9)?,
         updated: shown(row.get(10)?).unwrap_or_default(),
         error: row.get::<_, Option<String>>(11)?.map(|text| told(&text)),
+        backfill: Some(row.get::<_, String>(12)?).filter(|name| !name.is_empty()),
+        requests: row.get(13)?,
+        version: row.get(14)?,
     })
 }
 
