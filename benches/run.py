@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 import measure
+import units
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -123,16 +124,18 @@ def main():
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "dil" / "bench"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", type=pathlib.Path, required=True, help="the folder of dil and dil-testkit")
-    parser.add_argument("--only", nargs="+", metavar="BENCH", help="paged-parquet, paged-avro, csv-http, csv-file, start-up")
+    parser.add_argument("--only", nargs="+", metavar="BENCH", help="paged-parquet, paged-avro, csv-http, csv-file, start-up, units")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each contender (3); start-up takes ten times as many")
     parser.add_argument("--pages", type=int, default=1000, help="pages of the paged benches (1000)")
     parser.add_argument("--rows", type=int, default=1000, help="rows of a page (1000)")
     parser.add_argument("--csv-bytes", type=int, default=2_000_000_000, help="size of the CSV (2 GB)")
+    parser.add_argument("--values", type=int, default=10_000, help="values of the units bench (10,000)")
+    parser.add_argument("--days", type=int, default=100, help="days of the units bench (100)")
     parser.add_argument("--without", nargs="+", default=[], metavar="NAME", help="contenders to leave out, by their first word")
     options = parser.parse_args()
     options.cache = cache
     options.csv_name = f"mixed-{options.csv_bytes}.csv"
-    names = [bench.name for bench in benches(options, "", 0)]
+    names = [*(bench.name for bench in benches(options, "", 0)), "units"]
     wanted = options.only or names
     if unknown := set(wanted) - set(names):
         parser.error(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
@@ -152,6 +155,8 @@ def main():
                 if name == "dil" or name.split()[0] not in options.without
             }
             run(bench, options.rounds * (10 if bench.name == "start-up" else 1))
+        if "units" in wanted:
+            units.bench(options.bin / "dil", options.values, options.days)
     finally:
         server.terminate()
         server.wait()
