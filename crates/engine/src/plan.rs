@@ -1,16 +1,16 @@
 //! `dil plan`: what a run would do, and why, without doing it. Reads the ledger and nothing else.
 
 use dil_flow::Checked;
-use dil_model::Result;
 use dil_model::config::{
     Compression, Connection, FilesWrite, Flow, Late, Paginate, Publish, Stage, Units, Write, WriteMode,
 };
 use dil_model::template;
+use dil_model::{KeyRange, Result};
 use dil_plan::{Decision, PlannedUnit, StageInput, ValueList, Values};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::ledger::{Ledger, StageKey};
+use crate::ledger::{Ledger, StageKey, key_text};
 use crate::run::{changed_division, check_declared, count, origin};
 use crate::settings::Settings;
 
@@ -79,9 +79,9 @@ pub struct StagePlan {
 pub struct PlanUnit {
     /// Its name.
     pub signature: String,
-    /// The first instant that it would read, RFC 3339.
+    /// The first instant that it would read, RFC 3339; or the first key, or the one that it would read on from.
     pub low: Option<String>,
-    /// The first instant after the last.
+    /// The first instant after the last, or the first key after the last.
     pub high: Option<String>,
     /// Why it would run.
     pub reason: String,
@@ -184,12 +184,13 @@ fn plan_stage(
 }
 
 fn shown(unit: &PlannedUnit) -> PlanUnit {
-    PlanUnit {
-        signature: unit.signature.clone(),
-        low: unit.interval.map(|interval| interval.low.to_string()),
-        high: unit.interval.map(|interval| interval.high.to_string()),
-        reason: unit.reason.to_string(),
-    }
+    let (low, high) = match (&unit.interval, &unit.key) {
+        (Some(interval), _) => (Some(interval.low.to_string()), Some(interval.high.to_string())),
+        (None, Some(KeyRange::Between { low, high })) => (Some(low.to_string()), Some(high.to_string())),
+        (None, Some(KeyRange::Above { after, .. })) => (after.as_ref().map(key_text), None),
+        (None, None) => (None, None),
+    };
+    PlanUnit { signature: unit.signature.clone(), low, high, reason: unit.reason.to_string() }
 }
 
 /// What a stage's units are made from, as far as it is known.
@@ -259,7 +260,8 @@ fn of_any_value(units: &Units) -> Units {
 fn first_request(flow: &Flow, stage: &Stage, unit: &PlannedUnit) -> Result<Option<String>> {
     let Some(read) = &stage.read.http else { return Ok(None) };
     let Some(Connection::Http(connection)) = flow.connections.get(&read.connection) else { return Ok(None) };
-    let variables = template::variables(&unit.each, unit.interval.as_ref(), "plan", false);
+    let variables =
+        template::variables(&unit.each, (unit.interval.as_ref(), unit.key.as_ref()), "plan", false);
     dil_connect::http::first_request(connection, read, &variables).map(Some)
 }
 

@@ -153,7 +153,7 @@ fn first_unit(stage: &Stage, values: &Values, now: Timestamp) -> Result<Option<P
     let input = StageInput { units: stage.units.as_ref(), now, values, latest: None, only: &[] };
     for decision in dil_plan::decide(&input, |names: &[String]| Ok(vec![None; names.len()]))? {
         if let Decision::Run(unit) = decision? {
-            return Ok(Some(unit));
+            return Ok(Some(*unit));
         }
     }
     Ok(None)
@@ -172,6 +172,7 @@ fn spec(flow: &Flow, name: &str, stage: &Stage, unit: &PlannedUnit) -> UnitSpec 
         full: true,
         each: unit.each.clone(),
         interval: unit.interval,
+        key: unit.key.clone(),
         connection,
         read: stage.read.clone(),
         convert: stage.convert.clone(),

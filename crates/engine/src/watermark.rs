@@ -85,7 +85,7 @@ fn moved(
             .by_ref()
             .take(BATCH)
             .filter_map(|decision| match decision {
-                Ok(Decision::Run(unit)) => Some(Ok(unit)),
+                Ok(Decision::Run(unit)) => Some(Ok(*unit)),
                 Ok(Decision::Skip { .. }) => None,
                 Err(error) => Some(Err(error)),
             })
@@ -134,7 +134,7 @@ fn all_units(units: Option<&Units>) -> Option<Units> {
 }
 
 fn no_watermark(stage: &str) -> Error {
-    let message = format!("units of stage `{stage}` have no watermark: they are read in full every time");
+    let message = format!("units of stage `{stage}` have no watermark in time");
     Error::new(ErrorKind::Config, "state/no-watermark", message)
         .hint("`dil state forget` and `dil state reset` make units new again")
 }

@@ -1,4 +1,4 @@
-//! Half-open stretches of time.
+//! Half-open stretches of time, and of keys.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,4 +28,24 @@ impl std::fmt::Display for Interval {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "[{}, {})", self.low, self.high)
     }
+}
+
+/// What of a key a unit reads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyRange {
+    /// Whole numbers of `[low, high)`.
+    Between {
+        /// The first one inside.
+        low: i64,
+        /// The first one after it.
+        high: i64,
+    },
+    /// What is greater than all that earlier runs have seen.
+    Above {
+        /// The column with the key.
+        field: String,
+        /// The greatest one that was seen: a number or a text; none if nothing was.
+        after: Option<serde_json::Value>,
+    },
 }

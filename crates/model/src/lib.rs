@@ -20,6 +20,6 @@ pub mod unit;
 
 pub use arrow;
 pub use error::{Error, ErrorKind, Result, Retry};
-pub use interval::Interval;
+pub use interval::{Interval, KeyRange};
 pub use parquet;
 pub use problem::Problem;

@@ -14,7 +14,7 @@ use regex::Regex;
 
 use crate::secret::SecretStore;
 use crate::unit::{EachRow, UnitSpec};
-use crate::{Error, ErrorKind, Interval, Result};
+use crate::{Error, ErrorKind, Interval, KeyRange, Result};
 
 /// Where a rendered text will stand, and so how substituted values are escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,18 +161,33 @@ impl Template {
     }
 }
 
-/// The variables that a unit's templates see: its *each* fields, `low`, `high` and `run`.
+/// The variables that a unit's templates see: its *each* fields, `low` and `high` or `after`, and `run`.
 pub fn unit_variables(spec: &UnitSpec) -> Variables {
-    variables(&spec.each, spec.interval.as_ref(), &spec.run, spec.full)
+    variables(&spec.each, (spec.interval.as_ref(), spec.key.as_ref()), &spec.run, spec.full)
 }
 
-/// The variables of a unit with these fields and this interval in a run; `full` if no unit of the stage was ever recorded
+/// The variables of a unit with these fields and this interval or range of keys in a run; `full` if no unit of the stage was ever recorded
 /// before it.
-pub fn variables(each: &EachRow, interval: Option<&Interval>, run: &str, full: bool) -> Variables {
+pub fn variables(
+    each: &EachRow,
+    (interval, key): (Option<&Interval>, Option<&KeyRange>),
+    run: &str,
+    full: bool,
+) -> Variables {
     let mut variables: Variables = each.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     if let Some(interval) = interval {
         variables.insert("low".into(), interval.low.to_string().into());
         variables.insert("high".into(), interval.high.to_string().into());
+    }
+    match key {
+        Some(KeyRange::Between { low, high }) => {
+            variables.insert("low".into(), (*low).into());
+            variables.insert("high".into(), (*high).into());
+        }
+        Some(KeyRange::Above { after: Some(after), .. }) => {
+            variables.insert("after".into(), after.clone());
+        }
+        Some(KeyRange::Above { after: None, .. }) | None => {}
     }
     variables.insert("run".into(), serde_json::json!({ "id": run, "full": full }));
     variables

@@ -12,7 +12,7 @@ use crate::config::{Connection, Convert, FilesWrite, Read};
 use crate::manifest::StagedFile;
 use crate::schema::StoredSchema;
 use crate::setting::ByteSize;
-use crate::{Error, Interval};
+use crate::{Error, Interval, KeyRange};
 
 /// The values that make a unit, by field, in the order of the flow file's `fields`.
 pub type EachRow = IndexMap<String, serde_json::Value>;
@@ -47,6 +47,8 @@ pub struct UnitSpec {
     pub each: EachRow,
     /// The interval to read, if the stage has any.
     pub interval: Option<Interval>,
+    /// The keys to read, if the stage is divided by them.
+    pub key: Option<KeyRange>,
     /// The connection that `read` uses, with its name.
     pub connection: Option<(String, Connection)>,
     /// Where rows come from.
@@ -87,6 +89,9 @@ pub struct Position {
     pub files: Vec<StagedFile>,
     /// Counters up to there.
     pub counts: Counts,
+    /// The greatest key that was seen, if keys are looked at.
+    #[serde(default)]
+    pub greatest: Option<serde_json::Value>,
 }
 
 /// What a unit has done so far.
@@ -139,6 +144,9 @@ pub enum CoordinatorReply {
 pub struct UnitReport {
     /// Counters of the whole unit, resumed part included.
     pub counts: Counts,
+    /// The greatest key that was seen, if keys are looked at and there were any.
+    #[serde(default)]
+    pub greatest: Option<serde_json::Value>,
     /// The staged files, or why there are none.
     pub outcome: Result<Vec<StagedFile>, Error>,
 }

@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 
 use dil_model::config::Units;
 use dil_model::unit::EachRow;
-use dil_model::{Interval, Result};
+use dil_model::{Interval, KeyRange, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::limit::{Limit, Rank, rank};
-use crate::partition::Partition;
-use crate::rules::{Rules, Slices, Verdict};
+use crate::rules::{Rules, Slice, Slices, Verdict};
 use crate::select::Selection;
 use crate::values::Values;
 
@@ -34,6 +33,8 @@ pub struct StageInput<'a> {
 pub struct History {
     /// Up to where its rows were published and recorded.
     pub recorded_high: Option<Timestamp>,
+    /// Up to which key, where the stage is divided by keys: a number or a text.
+    pub recorded_key: Option<serde_json::Value>,
     /// Whether it was ever recorded; a unit without interval has no `recorded_high`.
     pub done_before: bool,
     /// What counted as now when it was last recorded.
@@ -64,6 +65,8 @@ pub enum Reason {
     Late,
     /// It is done, but its value has another version now.
     Changed,
+    /// New rows have greater keys than what was seen.
+    Onward,
     /// It is read in full every time.
     Snapshot,
 }
@@ -82,6 +85,8 @@ pub struct PlannedUnit {
     pub nominal: Option<Interval>,
     /// What is read now.
     pub interval: Option<Interval>,
+    /// What of its keys is read now, if the stage is divided by them.
+    pub key: Option<KeyRange>,
     /// Why it runs.
     pub reason: Reason,
     /// Whether the files it published before are exchanged for the new ones, rather than added to: it is read from its
@@ -114,7 +119,7 @@ pub enum Skip {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// It runs.
-    Run(PlannedUnit),
+    Run(Box<PlannedUnit>),
     /// It does not.
     Skip {
         /// Its name in the ledger.
@@ -213,17 +218,16 @@ impl StagePlan<'_> {
     /// Decides on the next unit as if there were no limit; with its rank if it runs.
     fn step(&mut self) -> Result<Option<(Decision, Option<Rank>)>> {
         if self.decided.is_empty() {
-            let cells: Vec<(Option<Partition>, usize)> = self.cells.by_ref().take(BATCH).collect();
-            let name = |(partition, value): &(Option<Partition>, usize)| {
-                let low = partition.filter(|_| self.rules.named).map(|partition| partition.nominal.low);
-                self.values.signature(*value, low)
+            let cells: Vec<(Slice, usize)> = self.cells.by_ref().take(BATCH).collect();
+            let name = |(slice, value): &(Slice, usize)| {
+                self.values.signature(*value, slice.low().filter(|_| self.rules.named))
             };
             let names: Vec<String> = cells.iter().map(name).collect();
             let known = if names.is_empty() { Vec::new() } else { (self.history)(&names)? };
             let known =
                 known.into_iter().map(Option::unwrap_or_default).chain(std::iter::repeat(History::default()));
-            for (((partition, value), signature), history) in cells.into_iter().zip(names).zip(known) {
-                let decision = self.decide(partition, value, signature, &history);
+            for (((slice, value), signature), history) in cells.into_iter().zip(names).zip(known) {
+                let decision = self.decide(slice, value, signature, &history);
                 self.decided.push_back(decision);
                 self.number += 1;
             }
@@ -233,7 +237,7 @@ impl StagePlan<'_> {
 
     fn decide(
         &self,
-        partition: Option<Partition>,
+        slice: Slice,
         value: usize,
         signature: String,
         history: &History,
@@ -242,20 +246,24 @@ impl StagePlan<'_> {
         let owing = |why| {
             (Decision::Skip { signature: signature.clone(), why, owing: Some(self.values.row(value)) }, None)
         };
-        let nominal = partition.map(|partition| partition.nominal);
-        if partition.is_some_and(|partition| self.rules.waits(&partition)) {
+        let nominal = slice.nominal();
+        if self.rules.waits(slice) {
             return owing(Skip::Partial);
         }
         if !self.values.is_listed(value) && !history.owing {
             return skip(Skip::Unlisted);
         }
         let version = self.values.version(value);
-        let Verdict { interval, reason, replaces } =
-            match self.rules.verdict(partition, history, version.as_deref()) {
+        let Verdict { interval, key, reason, replaces } =
+            match self.rules.verdict(slice, history, version.as_deref()) {
                 Ok(verdict) => verdict,
                 Err(why) => return skip(why),
             };
-        let again = reason == Reason::Late || reason == Reason::Snapshot && history.done_before;
+        let again = match reason {
+            Reason::Late | Reason::Onward => true,
+            Reason::Snapshot => history.done_before,
+            Reason::New | Reason::FailedBefore | Reason::Unfinished | Reason::Changed => false,
+        };
         let chosen = |only: &Selection| only.admits((self.values, value), nominal, history);
         if !self.only.is_empty() && !self.only.iter().any(chosen) {
             return if again { skip(Skip::NotChosen) } else { owing(Skip::NotChosen) };
@@ -265,9 +273,9 @@ impl StagePlan<'_> {
         }
         let nominal = nominal.filter(|_| reason != Reason::Snapshot);
         let each = self.values.row(value);
-        let unit = PlannedUnit { signature, each, version, nominal, interval, reason, replaces, again };
+        let unit = PlannedUnit { signature, each, version, nominal, interval, key, reason, replaces, again };
         let rank = rank(self.number, &unit, history.tried, self.newest_first);
-        (Decision::Run(unit), Some(rank))
+        (Decision::Run(Box::new(unit)), Some(rank))
     }
 }
 
@@ -301,13 +309,13 @@ impl Iterator for StagePlan<'_> {
 #[derive(Clone)]
 struct Cells {
     slices: Slices,
-    slice: Option<Option<Partition>>,
+    slice: Option<Slice>,
     value: usize,
     values: usize,
 }
 
 impl Iterator for Cells {
-    type Item = (Option<Partition>, usize);
+    type Item = (Slice, usize);
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.values == 0 {

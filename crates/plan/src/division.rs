@@ -33,6 +33,13 @@ pub fn division(units: Option<&Units>) -> Result<String> {
             parts.push(format!("from {at} on {}", steps(every, *at, &range, zone)));
         }
     }
+    if let Some(key) = units.and_then(|units| units.key.as_ref()) {
+        parts.push(match (&key.field, key.every) {
+            (Some(field), _) => format!("what is new by `{field}`"),
+            (None, Some(every)) => format!("keys by {every} from {}", key.from.rem_euclid(every.max(1))),
+            (None, None) => "keys".to_owned(),
+        });
+    }
     Ok(if parts.is_empty() { "nothing".to_owned() } else { parts.join(" and ") })
 }
 

@@ -12,6 +12,7 @@ impl fmt::Display for Reason {
             Self::Unfinished => "read on from where it ended",
             Self::Late => "within grace, read again",
             Self::Changed => "another version, read again",
+            Self::Onward => "read on from the greatest key",
             Self::Snapshot => "read in full every run",
         })
     }

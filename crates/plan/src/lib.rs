@@ -10,6 +10,7 @@ mod decide;
 mod division;
 mod explain;
 mod key;
+mod keys;
 mod limit;
 mod partition;
 mod range;

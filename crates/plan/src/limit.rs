@@ -2,6 +2,7 @@
 
 use std::collections::BinaryHeap;
 
+use dil_model::KeyRange;
 use jiff::Timestamp;
 
 use crate::decide::PlannedUnit;
@@ -46,6 +47,11 @@ pub(crate) fn rank(number: u64, unit: &PlannedUnit, tried: Option<Timestamp>, ne
     if unit.again {
         return (true, tried, number);
     }
-    let low = unit.interval.map_or(i64::MIN, |interval| interval.low.as_microsecond());
+    let low = match (&unit.interval, &unit.key) {
+        (Some(interval), _) => interval.low.as_microsecond(),
+        // A number is no time: who was never tried goes first, and then by number.
+        (None, Some(KeyRange::Between { low, .. })) if newest_first => *low,
+        (None, _) => i64::MIN,
+    };
     (false, if newest_first { low.saturating_neg() } else { low.max(tried) }, number)
 }

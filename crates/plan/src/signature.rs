@@ -7,6 +7,13 @@ use serde_json::Value;
 
 use crate::key::Field;
 
+/// Where a unit's interval or stretch of keys begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Low {
+    Time(Timestamp),
+    Key(i64),
+}
+
 /// The fields of a stage's values, spelt once, in the order in which they stand in names.
 #[derive(Debug, Clone)]
 pub(crate) struct Names(Vec<(String, usize)>);
@@ -26,7 +33,7 @@ impl Names {
     /// matters. The interval is named by its first instant only, so that a unit keeps its name while its end moves. A text is
     /// quoted as JSON where it could be taken for something else: different units never share a name. A unit without
     /// values and interval is `all`.
-    pub(crate) fn signature(&self, fields: &[Field<'_>], low: Option<Timestamp>) -> String {
+    pub(crate) fn signature(&self, fields: &[Field<'_>], low: Option<Low>) -> String {
         let mut text = String::with_capacity(64);
         for (name, at) in &self.0 {
             let Some(field) = fields.get(*at) else { continue };
@@ -36,7 +43,10 @@ impl Names {
         }
         if let Some(low) = low {
             let comma = if text.is_empty() { "" } else { "," };
-            let _ = write!(text, "{comma}time={low}");
+            let _ = match low {
+                Low::Time(low) => write!(text, "{comma}time={low}"),
+                Low::Key(low) => write!(text, "{comma}key={low}"),
+            };
         }
         if text.is_empty() { "all".to_owned() } else { text }
     }
@@ -76,9 +86,13 @@ fn token(text: &str) -> Option<(&str, &str)> {
     (end > 0).then(|| text.split_at(end))
 }
 
-/// The interval is `time`; a field of that name is told apart by its quotes.
+/// The interval is `time`, a stretch of keys `key`; a field of that name is told apart by its quotes.
 fn spell_name(name: &str) -> String {
-    if is_plain(name) && name != "time" { name.to_owned() } else { Value::from(name).to_string() }
+    if is_plain(name) && !matches!(name, "time" | "key") {
+        name.to_owned()
+    } else {
+        Value::from(name).to_string()
+    }
 }
 
 fn spell(field: &Field<'_>, into: &mut String) {
@@ -112,7 +126,7 @@ mod tests {
     fn signature(each: &EachRow, low: Option<Timestamp>) -> String {
         let mut bytes = Vec::new();
         each.values().for_each(|value| key::write(value, &mut bytes));
-        Names::new(each.keys()).signature(&key::read(&bytes).collect::<Vec<_>>(), low)
+        Names::new(each.keys()).signature(&key::read(&bytes).collect::<Vec<_>>(), low.map(Low::Time))
     }
 
     fn check(each: Value, low: Option<&str>, expect: &str) {

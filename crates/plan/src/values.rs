@@ -13,7 +13,7 @@ use dil_model::{Error, ErrorKind, Result};
 use serde_json::Value;
 
 use crate::key::{self, Field};
-use crate::signature::Names;
+use crate::signature::{Low, Names};
 
 /// Rows that are collected for one list of values, or for the backlog.
 #[derive(Debug, Clone)]
@@ -301,8 +301,8 @@ impl Values {
         }
     }
 
-    /// The name of the unit of this value and interval, written over `text`.
-    pub(crate) fn signature(&self, number: usize, low: Option<jiff::Timestamp>) -> String {
+    /// The name of the unit of this value and interval.
+    pub(crate) fn signature(&self, number: usize, low: Option<Low>) -> String {
         self.names.signature(&self.fields(number), low)
     }
 

@@ -11,13 +11,14 @@ use crate::quantity::{bytes, count};
 use crate::table::{Stream, Table};
 use crate::terminal::{Paint, Terminal, harmless};
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "flow",
     "stage",
     "backfill",
     "signature",
     "state",
     "recorded_high",
+    "recorded_key",
     "version",
     "attempts",
     "rows",
@@ -98,7 +99,7 @@ fn table(paint: Paint, units: &[UnitRow]) -> String {
                 unit.stage.clone(),
                 unit.signature.clone(),
                 unit.state.clone(),
-                unit.recorded_high.clone().unwrap_or_default(),
+                unit.recorded_high.clone().or_else(|| unit.recorded_key.clone()).unwrap_or_default(),
                 count(unit.rows),
                 bytes(unit.bytes),
                 count(unit.files),

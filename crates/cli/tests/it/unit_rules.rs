@@ -220,3 +220,110 @@ fn a_unit_read_lately_is_left_alone_for_so_long() {
     assert!(told.stdout.contains("4 units skipped: read lately, left alone"), "{told}");
     assert!(scene.oracle.ledger().iter().all(|served| !served.path.contains("/events")));
 }
+
+/// A file to which rows are appended; only new ones are published.
+const APPENDED: &str = "flow: appended
+stages:
+  rows:
+    units: { key: { field: id } }
+    read: { files: { path: in.ndjson }, format: ndjson }
+    write: { files: { path: lake, format: parquet } }
+";
+
+#[test]
+fn rows_with_greater_keys_are_added_and_others_left_out() {
+    for options in [&[][..], &["--workers", "1"]] {
+        let scene = Scene::new();
+        scene.write("appended.yaml", APPENDED);
+        let run = |ids: &[u32]| {
+            let text: String = ids.iter().map(|id| format!("{{\"id\":{id}}}\n")).collect();
+            scene.write("in.ndjson", &text);
+            scene.dil().run(&[&["run", "appended.yaml"], options].concat())
+        };
+        run(&[]).succeeded();
+        run(&[3, 1, 2]).succeeded();
+        run(&[3, 1, 2]).succeeded();
+        run(&[3, 1, 2, 7, 5]).succeeded();
+        // What comes late with a smaller key is not new: keys must grow.
+        run(&[4, 8]).succeeded();
+        assert_eq!(lake::ids(&scene.lake()), [1, 2, 3, 5, 7, 8]);
+        let listed = scene.dil().run(&["units", "appended", "--format", "json"]).succeeded();
+        let units: Vec<Value> = serde_json::from_str(&listed.stdout).expect("a list of units");
+        assert_eq!(units[0]["recorded_key"], "8");
+        let plan = scene.dil().run(&["plan", "appended.yaml"]).succeeded();
+        assert!(plan.stdout.contains("read on from the greatest key"), "{plan}");
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_one_is_refused() {
+    for (rows, told) in [
+        ("{\"id\":1}\n{\"id\":null}\n", "the key `id` is null in a row"),
+        ("{\"id\":1.5}\n", "the key `id` is of type Float64"),
+        ("{\"other\":1}\n", "the key `id` is missing in the rows"),
+    ] {
+        let scene = Scene::new();
+        scene.write("appended.yaml", APPENDED);
+        scene.write("in.ndjson", rows);
+        let refused = scene.dil().run(&["run", "appended.yaml"]);
+        assert_eq!(refused.code, Some(1), "{refused}");
+        assert!(format!("{refused}").contains(told), "{refused}");
+        assert!(lake::visible(&scene.lake()).is_empty());
+    }
+}
+
+#[test]
+fn texts_and_instants_are_keys_too() {
+    let scene = Scene::new();
+    for (field, values) in [
+        ("name", ["\"b\"", "\"a\"", "\"c\""]),
+        ("at", ["\"2024-01-02T00:00:00Z\"", "\"2024-01-01T00:00:00+02:00\"", "\"2024-01-03T00:00:00.5Z\""]),
+    ] {
+        let columns = if field == "at" { ", columns: { at: timestamp }" } else { "" };
+        let flow = APPENDED
+            .replace("field: id", &format!("field: {field}"))
+            .replace("flow: appended", &format!("flow: {field}"))
+            .replace("format: ndjson }", &format!("format: ndjson{columns} }}"))
+            .replace("format: ndjson\n", &format!("format: ndjson{columns}\n"))
+            .replace("path: lake", &format!("path: lake-{field}"));
+        scene.write("keys.yaml", &flow);
+        let run = |count: usize| {
+            let rows = values[..count].iter().enumerate();
+            let text: String =
+                rows.map(|(id, value)| format!("{{\"id\":{id},\"{field}\":{value}}}\n")).collect();
+            scene.write("in.ndjson", &text);
+            scene.dil().run(&["run", "keys.yaml"]).succeeded();
+        };
+        run(2);
+        run(3);
+        run(3);
+        assert_eq!(lake::ids(&scene.path(&format!("lake-{field}"))), [0, 1, 2], "{field}");
+    }
+}
+
+#[test]
+fn a_range_of_keys_is_read_in_stretches_and_grows() {
+    let scene = Scene::new();
+    scene.write(
+        "keys.yaml",
+        "flow: keys
+vars: { to: 0 }
+stages:
+  rows:
+    units: { key: { from: 1, to: '${to}', every: 2 } }
+    read: { files: { path: 'in/{{ low }}-{{ high }}.ndjson' }, format: ndjson }
+    write: { files: { path: lake, format: parquet } }
+",
+    );
+    std::fs::create_dir(scene.path("in")).expect("a folder");
+    let stretch = |low: u32, high: u32| {
+        let text: String = (low..high).map(|id| format!("{{\"id\":{id}}}\n")).collect();
+        scene.write(&format!("in/{low}-{high}.ndjson"), &text);
+    };
+    for (low, high) in [(1, 3), (3, 4), (4, 5), (5, 6)] {
+        stretch(low, high);
+    }
+    scene.dil().run(&["run", "keys.yaml", "--var", "to=4"]).succeeded();
+    scene.dil().run(&["run", "keys.yaml", "--var", "to=6"]).succeeded();
+    assert_eq!(lake::ids(&scene.lake()), [1, 2, 3, 4, 5]);
+}

@@ -201,6 +201,7 @@ mod tests {
             units: vec![PublishedUnit {
                 signature,
                 high: None,
+                key: None,
                 version: None,
                 counts: Counts::default(),
                 files,

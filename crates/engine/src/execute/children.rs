@@ -49,7 +49,7 @@ impl Pool {
 
     /// Runs a unit in the child that has the fewest.
     pub(crate) async fn run(&self, spec: UnitSpec, port: Arc<dyn Port>) -> UnitReport {
-        let failed = |error| UnitReport { counts: Counts::default(), outcome: Err(error) };
+        let failed = |error| UnitReport { counts: Counts::default(), greatest: None, outcome: Err(error) };
         let worker = match self.worker(self.least_busy()) {
             Ok(worker) => worker,
             Err(error) => return failed(error),
@@ -161,7 +161,7 @@ impl Worker {
                     foreign = Some(format!("it speaks version {version} of the protocol, not {VERSION}"));
                     break;
                 }
-                FromWorker::Unit { id, event } => self.serve(id, event),
+                FromWorker::Unit { id, event } => self.serve(id, *event),
                 FromWorker::Acquire { ticket, connection } => {
                     let (worker, permits, held) =
                         (Arc::clone(&self), Arc::clone(&permits), Arc::clone(&held));
@@ -193,7 +193,11 @@ impl Worker {
             std::mem::take(&mut units.running)
         };
         for (_, (_, done)) in orphans {
-            let _ = done.send(UnitReport { counts: Counts::default(), outcome: Err(error.clone()) });
+            let _ = done.send(UnitReport {
+                counts: Counts::default(),
+                greatest: None,
+                outcome: Err(error.clone()),
+            });
         }
     }
 

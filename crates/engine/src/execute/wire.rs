@@ -31,7 +31,7 @@ pub(crate) enum FromWorker {
     /// The worker is there.
     Ready { version: u32 },
     /// Something about a unit.
-    Unit { id: AttemptId, event: UnitEvent },
+    Unit { id: AttemptId, event: Box<UnitEvent> },
     /// May this connection send one more request?
     Acquire { ticket: u64, connection: String },
     /// The request of that ticket is over.

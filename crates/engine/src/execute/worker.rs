@@ -36,7 +36,7 @@ pub async fn work() -> i32 {
                 let (link, context, id) = (Arc::clone(&link), context.clone(), spec.id);
                 tokio::spawn(async move {
                     let report = run_unit(*spec, context).await;
-                    link.send(&FromWorker::Unit { id, event: UnitEvent::Report(report) });
+                    link.send(&FromWorker::Unit { id, event: Box::new(UnitEvent::Report(report)) });
                 });
             }
             ToWorker::Reply { id, reply } => link.answer(id, reply),
@@ -110,7 +110,7 @@ impl Link {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 continue;
             }
-            self.send(&FromWorker::Unit { id, event });
+            self.send(&FromWorker::Unit { id, event: Box::new(event) });
             return answer.await.map_err(|_| gone());
         }
     }
@@ -139,7 +139,7 @@ impl Port for Link {
     }
 
     fn progress(&self, id: AttemptId, counts: Counts) {
-        self.send(&FromWorker::Unit { id, event: UnitEvent::Progress(counts) });
+        self.send(&FromWorker::Unit { id, event: Box::new(UnitEvent::Progress(counts)) });
     }
 }
 

@@ -117,7 +117,7 @@ impl Ledger {
                      JOIN unit u ON u.flow = f.flow AND u.stage = f.stage AND u.backfill = ?5 AND u.low = dil_low(f.signature)
                          AND u.signature = f.signature
                      WHERE f.flow = ?1 AND f.stage = ?2 AND f.output = 'rows'
-                     AND (u.recorded_high IS NOT NULL OR f.run = u.done_run)
+                     AND (u.recorded_high IS NOT NULL OR u.recorded_key IS NOT NULL OR f.run = u.done_run)
                      AND (f.run = ?4 OR NOT EXISTS (
                          SELECT 1 FROM planned_rows p WHERE p.flow = ?1 AND p.stage = ?3 AND p.run = f.run))
                      ORDER BY f.path",

@@ -71,13 +71,21 @@ impl UnitKey<'_> {
 /// What statements about one unit ask for.
 const ONE_UNIT: &str = "flow = ?1 AND stage = ?2 AND backfill = ?3 AND low = ?4 AND signature = ?5";
 
-/// The first instant of the interval that a unit's name tells, in microseconds; 0 if it tells none. Units are kept in its
+/// A key as people read it.
+pub(crate) fn key_text(key: &serde_json::Value) -> String {
+    key.as_str().map_or_else(|| key.to_string(), str::to_owned)
+}
+
+/// The first instant of the interval that a unit's name tells, in microseconds, or its first key; 0 if it tells none. Units are kept in its
 /// order, which is the one in which they are planned.
 fn low_of(signature: &str) -> i64 {
     // What stands in quotes is a value, and a plain value holds neither comma nor equals sign.
     let behind = signature.rfind('"').map_or(0, |quote| quote + 1);
     let tail = signature.get(behind..).unwrap_or_default();
     let last = tail.rsplit(',').next().unwrap_or_default();
+    if let Some(key) = last.strip_prefix("key=") {
+        return key.parse().unwrap_or(0);
+    }
     let low: Option<Timestamp> = last.strip_prefix("time=").and_then(|low| low.parse().ok());
     low.map_or(0, Timestamp::as_microsecond)
 }
@@ -222,6 +230,7 @@ mod tests {
             (r#"path="a,time=1970-01-01T00:00:01Z",time=1970-01-01T00:00:02Z"#, 2_000_000),
             (r#"path="a,time=1970-01-01T00:00:01Z""#, 0),
             (r#""time"=1970-01-01T00:00:01Z"#, 0),
+            ("id=7,key=-300", -300),
         ] {
             assert_eq!(low_of(signature), low, "{signature}");
         }

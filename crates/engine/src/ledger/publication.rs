@@ -51,6 +51,9 @@ pub(crate) struct PublishedUnit {
     pub(crate) signature: String,
     /// Up to where it is recorded with this; a unit that is read in full every time has no such place.
     pub(crate) high: Option<Timestamp>,
+    /// Up to which key it is recorded with this, if the stage is divided by keys.
+    #[serde(default)]
+    pub(crate) key: Option<serde_json::Value>,
     /// The version of its value, if there are versions.
     #[serde(default)]
     pub(crate) version: Option<String>,

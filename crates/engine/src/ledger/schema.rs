@@ -95,12 +95,14 @@ CREATE TABLE unit_in_order (
     flow TEXT NOT NULL, stage TEXT NOT NULL,
     -- The backfill that it belongs to, or nothing.
     backfill TEXT NOT NULL,
-    -- The first instant of its interval, or 0.
+    -- The first instant of its interval, its first key, or 0.
     low INTEGER NOT NULL,
     signature TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('planned', 'running', 'staged', 'done', 'failed', 'forgotten')),
     -- Up to where it is recorded; what counted as now then; the version of its value that was recorded.
     recorded_high INTEGER, recorded_at INTEGER, version TEXT,
+    -- Up to which key it is recorded, as JSON.
+    recorded_key TEXT,
     done_before INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
     rows INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, requests INTEGER NOT NULL DEFAULT 0,
     run TEXT NOT NULL, done_run TEXT, updated INTEGER NOT NULL, error TEXT, each TEXT,

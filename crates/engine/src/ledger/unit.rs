@@ -47,6 +47,9 @@ pub(crate) struct Recorded {
     pub(crate) files: Vec<StagedFile>,
     pub(crate) counts: Counts,
     pub(crate) schemas: Schemas,
+    /// The greatest key of its rows, if keys are looked at.
+    #[serde(default)]
+    pub(crate) greatest: Option<serde_json::Value>,
 }
 
 impl Ledger {
@@ -61,7 +64,7 @@ impl Ledger {
             // One view of the ledger for all of them, opened once.
             let view = connection.unchecked_transaction()?;
             let mut query = view.prepare_cached(&format!(
-                "SELECT recorded_high, done_before, recorded_at, version, state, updated, done_run FROM unit WHERE {ONE_UNIT}"
+                "SELECT recorded_high, done_before, recorded_at, version, state, updated, done_run, recorded_key FROM unit WHERE {ONE_UNIT}"
             ))?;
             let row = |row: &Row<'_>| {
                 let state = row.get_ref(4)?.as_str()?;
@@ -70,6 +73,7 @@ impl Ledger {
                 }
                 Ok(Some(History {
                     recorded_high: row.get::<_, Option<i64>>(0)?.and_then(known_instant),
+                    recorded_key: row.get_ref(7)?.as_str_or_null()?.and_then(|key| serde_json::from_str(key).ok()),
                     done_before: row.get(1)?,
                     recorded_at: row.get::<_, Option<i64>>(2)?.and_then(known_instant),
                     version: row.get(3)?,
@@ -299,7 +303,8 @@ pub(super) fn record_unit(
     let counts = &unit.counts;
     let high = unit.high.map(Timestamp::as_microsecond);
     let as_of = as_of.map(Timestamp::as_microsecond);
-    let more: [&dyn ToSql; 8] = [
+    let key = unit.key.as_ref().map(serde_json::Value::to_string);
+    let more: [&dyn ToSql; 9] = [
         &high,
         &counts.rows,
         &counts.bytes,
@@ -308,12 +313,13 @@ pub(super) fn record_unit(
         &as_of,
         &unit.version,
         &counts.requests.sent,
+        &key,
     ];
     transaction
         .prepare_cached(&format!(
             "UPDATE unit SET state = 'done', recorded_high = coalesce(?6, recorded_high), done_before = 1, rows = ?7,
                  bytes = ?8, run = ?9, done_run = ?9, updated = ?10, recorded_at = ?11, version = coalesce(?12, version),
-                 requests = ?13, error = NULL, work = NULL, position = NULL, manifest = NULL
+                 requests = ?13, recorded_key = coalesce(?14, recorded_key), error = NULL, work = NULL, position = NULL, manifest = NULL
              WHERE {ONE_UNIT}"
         ))?
         .execute(&*stage.unit(&unit.signature).with(&low_of(&unit.signature), &more))

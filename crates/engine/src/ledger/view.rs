@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use rusqlite::{Row, ToSql, params};
 use serde::Serialize;
 
-use super::Ledger;
 use super::run::unreadable;
+use super::{Ledger, key_text};
 
 /// A ledger opened for looking at it.
 pub struct LedgerView {
@@ -114,6 +114,8 @@ pub struct UnitRow {
     pub state: String,
     /// Up to where it is recorded, RFC 3339.
     pub recorded_high: Option<String>,
+    /// Up to which key it is recorded, if its stage is divided by keys.
+    pub recorded_key: Option<String>,
     /// Tries over its whole life.
     pub attempts: u64,
     /// Rows read by the last recorded try.
@@ -244,7 +246,7 @@ impl LedgerView {
                 "SELECT flow, stage, signature, state, recorded_high, attempts, rows, bytes,
                     (SELECT count(*) FROM file f WHERE f.flow = u.flow AND f.stage = u.stage AND f.signature = u.signature
                      AND f.output = 'write'),
-                    run, updated, error, backfill, requests, version
+                    run, updated, error, backfill, requests, version, recorded_key
                  FROM unit u WHERE {condition} ORDER BY flow, stage, backfill, low, signature LIMIT {limit}"
             ))?;
             let mut rows = query.query(rusqlite::params_from_iter(parameters))?;
@@ -317,6 +319,10 @@ fn unit_row(row: &Row<'_>) -> rusqlite::Result<UnitRow> {
         backfill: Some(row.get::<_, String>(12)?).filter(|name| !name.is_empty()),
         requests: row.get(13)?,
         version: row.get(14)?,
+        recorded_key: row
+            .get::<_, Option<String>>(15)?
+            .and_then(|key| serde_json::from_str(&key).ok())
+            .map(|key| key_text(&key)),
     })
 }
 

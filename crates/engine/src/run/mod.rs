@@ -2,6 +2,7 @@
 
 mod coordinator;
 mod declared;
+mod key;
 pub(crate) mod memory;
 pub(crate) mod pipeline;
 mod planning;

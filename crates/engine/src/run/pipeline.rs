@@ -11,10 +11,12 @@ use dil_model::schema::StoredSchema;
 use dil_model::template::unit_variables;
 use dil_model::unit::{Counts, Position, UnitSpec};
 use dil_model::{Error, ErrorKind, Result};
+use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
+use super::key::KeyWatch;
 use super::memory::Shares;
 use super::roll::Roll;
 use super::unit::Port;
@@ -24,7 +26,7 @@ pub(crate) enum Item {
     /// Whole rows, and what to call their page in messages.
     Frame { frame: Frame, label: Arc<str> },
     /// All frames before this are of whole pages; reading can go on from `position`.
-    PageEnd { position: serde_json::Value, counts: Counts },
+    PageEnd { position: Value, counts: Counts },
     /// There is no more; without it the unit was broken off.
     End,
 }
@@ -53,9 +55,16 @@ impl ItemSender {
     }
 }
 
+/// What a unit wrote.
+pub(crate) struct Written {
+    pub(crate) files: Vec<StagedFile>,
+    /// The greatest key of its rows, if keys are looked at.
+    pub(crate) greatest: Option<Value>,
+}
+
 /// The two threads of a running unit.
 pub(crate) struct Running {
-    decoder: JoinHandle<Result<()>>,
+    decoder: JoinHandle<Result<Option<Value>>>,
     encoder: JoinHandle<Result<Vec<StagedFile>>>,
 }
 
@@ -64,7 +73,7 @@ impl Running {
     ///
     /// A part that stops makes its neighbours stop too, so of several errors the one that is not such an echo is
     /// given, the last part's first.
-    pub(crate) async fn finish(self, read: Result<()>) -> Result<Vec<StagedFile>> {
+    pub(crate) async fn finish(self, read: Result<()>) -> Result<Written> {
         let died = |_| {
             Error::new(
                 ErrorKind::Internal,
@@ -75,7 +84,7 @@ impl Running {
         let decoded = self.decoder.await.unwrap_or_else(|cause| Err(died(cause)));
         let encoded = self.encoder.await.unwrap_or_else(|cause| Err(died(cause)));
         match (encoded, decoded, read) {
-            (Ok(files), Ok(()), Ok(())) => Ok(files),
+            (Ok(files), Ok(greatest), Ok(())) => Ok(Written { files, greatest }),
             (encoded, decoded, read) => {
                 let mut errors: Vec<Error> =
                     [encoded.err(), decoded.err(), read.err()].into_iter().flatten().collect();
@@ -117,6 +126,7 @@ pub(crate) fn start(
         sample_max: shares.in_flight / 4,
         read: None,
         batches,
+        keys: KeyWatch::new(spec),
         spec: Arc::clone(spec),
         port: Arc::clone(&port),
         handle: Handle::current(),
@@ -136,7 +146,7 @@ pub(crate) fn start(
 /// What the decoder gives on.
 enum Batch {
     Rows(RecordBatch),
-    PageEnd { position: serde_json::Value, counts: Counts },
+    PageEnd { position: Value, counts: Counts, greatest: Option<Value> },
     End,
 }
 
@@ -149,13 +159,18 @@ struct Decoding {
     sample_max: usize,
     read: Option<SchemaRef>,
     batches: mpsc::Sender<Batch>,
+    keys: Option<KeyWatch>,
     spec: Arc<UnitSpec>,
     port: Arc<dyn Port>,
     handle: Handle,
 }
 
 impl Decoding {
-    fn run(mut self, mut items: mpsc::Receiver<(Item, Option<OwnedSemaphorePermit>)>) -> Result<()> {
+    /// Decodes to the end; gives the greatest key.
+    fn run(
+        mut self,
+        mut items: mpsc::Receiver<(Item, Option<OwnedSemaphorePermit>)>,
+    ) -> Result<Option<Value>> {
         if let Some(schema) = &self.spec.schema {
             let schema = schema.to_arrow()?;
             self.use_schema(schema)?;
@@ -174,7 +189,11 @@ impl Decoding {
                 self.take(item)?;
             }
         }
-        Ok(())
+        Ok(self.greatest())
+    }
+
+    fn greatest(&self) -> Option<Value> {
+        self.keys.as_ref().and_then(KeyWatch::greatest)
     }
 
     /// Infers the schema of the sample, agrees on it, and decodes what was held back.
@@ -198,7 +217,9 @@ impl Decoding {
     fn take(&mut self, item: Item) -> Result<()> {
         match item {
             Item::Frame { frame, label } => self.decode(&frame).map_err(|error| error.at(&*label)),
-            Item::PageEnd { position, counts } => self.give(Batch::PageEnd { position, counts }),
+            Item::PageEnd { position, counts } => {
+                self.give(Batch::PageEnd { position, counts, greatest: self.greatest() })
+            }
             Item::End => self.give(Batch::End),
         }
     }
@@ -208,6 +229,10 @@ impl Decoding {
         loop {
             match self.decoder.decode(frame).map_err(|error| self.recorded(error))? {
                 Decoded::Batch(batch) => {
+                    let batch = match &mut self.keys {
+                        Some(keys) if batch.num_rows() > 0 => keys.take(batch)?,
+                        _ => batch,
+                    };
                     let converted = self.chain.convert(batch, frame.first_row);
                     let batch = converted.map_err(|error| error.at(format!("page {}", frame.page)))?;
                     return self.give(Batch::Rows(batch));
@@ -272,10 +297,10 @@ impl Encoding {
         while let Some(batch) = batches.blocking_recv() {
             match batch {
                 Batch::Rows(rows) => self.roll.write(&rows)?,
-                Batch::PageEnd { position, counts } => {
+                Batch::PageEnd { position, counts, greatest } => {
                     if self.roll.wants_checkpoint() {
                         let files = self.roll.close()?.to_vec();
-                        let position = Position { source: position, files, counts };
+                        let position = Position { source: position, files, counts, greatest };
                         self.handle.block_on(self.port.checkpoint(self.spec.id, position))?;
                     }
                 }

@@ -70,7 +70,7 @@ pub(super) fn plan_units(context: &StageContext, unknown: &UnknownFiles) -> Resu
         match decision {
             Decision::Run(unit) => {
                 unknown.refuse(context, &unit)?;
-                planned.units.push(unit)?;
+                planned.units.push(*unit)?;
             }
             Decision::Skip { why, .. } => count(&mut planned.skipped, why.to_string()),
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dil_model::config::{FilesWrite, Write, WriteMode};
 use dil_model::manifest::Output;
-use dil_model::{Error, ErrorKind, Result};
+use dil_model::{Error, ErrorKind, KeyRange, Result};
 use dil_plan::PlannedUnit;
 
 use super::stage::StageContext;
@@ -81,6 +81,7 @@ fn publication(
         published.push(PublishedUnit {
             signature: unit.signature,
             high: unit.nominal.and(unit.interval).map(|interval| interval.high),
+            key: recorded_key(unit.key.as_ref(), recorded.greatest),
             version: unit.version,
             counts: recorded.counts,
             files: recorded.files,
@@ -100,6 +101,14 @@ fn publication(
         read_schema: schemas.read,
         written_schema: schemas.written,
     })
+}
+
+/// Up to which key a unit is recorded once it is published.
+fn recorded_key(key: Option<&KeyRange>, greatest: Option<serde_json::Value>) -> Option<serde_json::Value> {
+    match key? {
+        KeyRange::Between { high, .. } => Some((*high).into()),
+        KeyRange::Above { .. } => greatest,
+    }
 }
 
 /// Files in a stage's folder that this ledger did not publish, by the short name of the unit that their name tells.

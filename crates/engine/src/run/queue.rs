@@ -107,6 +107,7 @@ mod tests {
             version: None,
             nominal: None,
             interval: None,
+            key: None,
             reason: Reason::New,
             replaces: true,
             again: false,

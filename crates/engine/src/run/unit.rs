@@ -22,7 +22,7 @@ use dil_model::{Error, ErrorKind, Result};
 use futures::StreamExt as _;
 
 use super::memory::Shares;
-use super::pipeline::{self, Item, ItemSender};
+use super::pipeline::{self, Item, ItemSender, Written};
 use crate::settings::Stop;
 
 /// What a unit may ask of its coordinator.
@@ -56,7 +56,11 @@ pub(crate) async fn run_unit(spec: UnitSpec, context: UnitContext) -> UnitReport
     let mut reading =
         Reading { spec: Arc::clone(&spec), context: context.clone(), counts: start, told: Instant::now() };
     let outcome = reading.run().await;
-    UnitReport { counts: reading.counts, outcome }
+    let (greatest, outcome) = match outcome {
+        Ok(written) => (written.greatest, Ok(written.files)),
+        Err(error) => (None, Err(error)),
+    };
+    UnitReport { counts: reading.counts, greatest, outcome }
 }
 
 /// Opens the source that a unit's `read` describes.
@@ -96,7 +100,7 @@ struct Reading {
 }
 
 impl Reading {
-    async fn run(&mut self) -> Result<Vec<dil_model::manifest::StagedFile>> {
+    async fn run(&mut self) -> Result<Written> {
         let shares = Shares::of(self.spec.memory);
         let mut source = open_source(&self.spec, &self.context)?;
         let limits = FrameLimits { frame_bytes: shares.frame, row_bytes_max: shares.row_max };

@@ -126,7 +126,8 @@ async fn attempt_unit(
             Ended::Failed { error, counts: report.counts, stuck: false }
         }
         Ok(files) => {
-            Ended::Staged(Recorded { files, counts: report.counts, schemas: context.port.used(id.unit) })
+            let schemas = context.port.used(id.unit);
+            Ended::Staged(Recorded { files, counts: report.counts, schemas, greatest: report.greatest })
         }
         Err(error) => {
             Ended::Failed { error, counts: report.counts, stuck: before == Some(report.counts.pages) }
@@ -158,7 +159,8 @@ fn wait_before_retry(stage: &Stage, error: &Error, tries: u32, started: Instant)
 /// Names everything that a unit's files depend on; what an attempt at other work left is not used.
 fn work(context: &StageContext, unit: &PlannedUnit) -> String {
     let interval = unit.interval.map(|interval| interval.to_string()).unwrap_or_default();
-    format!("{} {interval}", context.fingerprint)
+    let key = unit.key.as_ref().and_then(|key| serde_json::to_string(key).ok()).unwrap_or_default();
+    format!("{} {interval}{key}", context.fingerprint)
 }
 
 /// A text that names a stage's settings and outputs, so that leftovers of other settings are not used.
@@ -195,6 +197,7 @@ fn spec(
         full: context.full,
         each: unit.each.clone(),
         interval: unit.interval,
+        key: unit.key.clone(),
         connection: context.connection.clone(),
         read: context.stage.read.clone(),
         convert: context.stage.convert.clone(),

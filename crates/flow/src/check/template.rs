@@ -27,8 +27,10 @@ impl Names {
         for each in units.lists() {
             names.add(each.names());
         }
-        if units.time.is_some() {
-            names.add(["low", "high"]);
+        match &units.key {
+            Some(key) if key.field.is_some() => names.add(["after"]),
+            None if units.time.is_none() => {}
+            _ => names.add(["low", "high"]),
         }
         names.add(["run"]);
         names
@@ -47,7 +49,10 @@ impl Names {
             return format!("did you mean `{near}`?");
         }
         match name {
-            "low" | "high" => format!("`{name}` exists where the stage has `units.time`"),
+            "low" | "high" => {
+                format!("`{name}` exists where the stage has `units.time`, or `units.key` with `every`")
+            }
+            "after" => "`after` exists where the stage has `units.key` with `field`".to_owned(),
             "cursor" | "offset" | "page" | "size" => {
                 format!("`{name}` exists where `paginate` defines it, in `read.http`")
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dil_model::config::{Each, TimeUnits, Units};
+use dil_model::config::{Each, KeyUnits, TimeUnits, Units};
 use dil_model::setting::{Bound, Every};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -12,7 +12,11 @@ use super::report::{At, Report};
 use crate::nearest::suggestion;
 
 pub(crate) fn check(units: &Units, at: &At, outline: &Outline, report: &mut Report) {
-    let reserved: &[&str] = if units.time.is_some() { &["run", "low", "high"] } else { &["run"] };
+    let reserved: &[&str] = match &units.key {
+        Some(key) if key.field.is_some() => &["run", "after"],
+        None if units.time.is_none() => &["run"],
+        _ => &["run", "low", "high"],
+    };
     let cross = units.cross.iter().enumerate().map(|(index, each)| (each, at.key("cross").index(index)));
     let mut names: BTreeSet<&str> = BTreeSet::new();
     for (each, at) in units.each.iter().map(|each| (each, at.key("each"))).chain(cross) {
@@ -39,6 +43,9 @@ pub(crate) fn check(units: &Units, at: &At, outline: &Outline, report: &mut Repo
     }
     if let Some(time) = &units.time {
         self::time(units, time, &at.key("time"), report);
+    }
+    if let Some(key) = &units.key {
+        self::key(units, key, &at.key("key"), report);
     }
     if units.max.is_some_and(|max| max < units.min) {
         let message = "`min` is more than `max`, so every run would fail";
@@ -156,6 +163,48 @@ pub(crate) fn repeated<'a>(entries: impl Iterator<Item = &'a str>, at: &At, kind
                 format!("{kind} `{entry}` stands twice"),
                 "remove one of them",
             );
+        }
+    }
+}
+
+fn key(units: &Units, key: &KeyUnits, at: &At, report: &mut Report) {
+    let code = "units/key";
+    if units.time.is_some() {
+        report.key(code, at, "a stage is divided by `time` or by `key`, not by both", "keep one of them");
+    }
+    match (&key.field, key.every) {
+        (Some(_), None) => {
+            if key.to.is_some() || key.from != 0 {
+                let hint = "leave `from` and `to` out: what was seen is where the next run begins";
+                report.key(code, at, "`field` reads on without an end", hint);
+            }
+        }
+        (None, Some(every)) => {
+            match key.to {
+                None => report.key(code, at, "`every` needs `to`", "say where the keys end, or take `field`"),
+                Some(to) if to <= key.from => {
+                    let message =
+                        format!("the range is empty: `to` ({to}) is not after `from` ({})", key.from);
+                    report.value(code, &at.key("to"), message, "`to` is the first key that is left out");
+                }
+                Some(_) => {}
+            }
+            if every < 1 {
+                report.value(
+                    code,
+                    &at.key("every"),
+                    "a unit must hold a key at least",
+                    "write a number from 1",
+                );
+            }
+        }
+        (Some(_), Some(_)) => {
+            report.key(code, at, "`key` has both `every` and `field`", "keep one of them");
+        }
+        (None, None) => {
+            let hint =
+                "write `field: id` to read on from the greatest value seen, or `from`, `to` and `every`";
+            report.key(code, at, "`key` says neither `every` nor `field`", hint);
         }
     }
 }

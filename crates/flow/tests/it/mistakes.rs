@@ -16,6 +16,42 @@ macro_rules! mistakes {
 }
 
 mistakes! {
+    units_that_contradict_themselves: "
+flow: a
+stages:
+  list: { read: { files: { path: in/*.csv }, format: csv } }
+  late:
+    units: { time: { from: 2024-01-01, to: now, grace: 3d } }
+    read: { files: { path: in/*.csv }, format: csv }
+    write: { files: { path: out/late, format: parquet } }
+  window:
+    units: { time: { from: P30D, grace: 3d, partial: drop }, max: 3, min: 5 }
+    read: { files: { path: in/*.csv }, format: csv }
+    write: { files: { path: out/window, format: parquet } }
+  steps:
+    units:
+      time:
+        from: 2024-01-01
+        to: 2025-01-01
+        every: month
+        then: [ { from: 2024-06-01, every: day }, { from: 2024-05-01, every: hour }, { from: 2026-01-01, every: day }, { from: P1D, every: day } ]
+    read: { files: { path: in/*.csv }, format: csv }
+    write: { files: { path: out/steps, format: parquet } }
+  keys:
+    units: { time: { from: 2024-01-01 }, key: { from: 5, to: 5, every: 2 }, cross: [ { values: [x], as: y } ] }
+    read: { files: { path: in/*.csv }, format: csv }
+    write: { files: { path: out/keys, format: parquet } }
+  both:
+    units: { key: { field: id, every: 5 } }
+    read: { files: { path: 'in/{{ after }}{{ low }}.csv' }, format: csv }
+    write: { files: { path: out/both, format: parquet } }
+  versions:
+    units:
+      each: { rows_of: list, fields: [path, size], version: [size] }
+      cross: [ { values: [a], as: path } ]
+    read: { files: { path: 'in/{{ path }}' }, format: csv }
+    write: { files: { path: out/versions, format: parquet } }
+";
     unknown_key: "
 flow: a
 stages:

@@ -26,6 +26,11 @@ pub struct Units {
     #[schemars(example = serde_json::json!({ "from": "2024-01-01", "every": "month", "grace": "3d" }))]
     pub time: Option<TimeUnits>,
 
+    /// A unit for each stretch of a key, or one that reads what is greater than all that was seen. Not with `time`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = serde_json::json!({ "field": "id" }))]
+    pub key: Option<KeyUnits>,
+
     /// Read all of every unit in every run, whatever is recorded; a unit's old files are exchanged for the new ones.
     #[serde(default)]
     #[schemars(example = true)]
@@ -188,6 +193,36 @@ pub struct TimeUnits {
     #[serde(default)]
     #[schemars(example = &"drop")]
     pub partial: Partial,
+}
+
+/// The keys: of whole numbers `[from, to)`, cut every so many; or of a column in which new rows have greater values than old
+/// ones. Exactly one of `every` and `field`.
+///
+/// Templates see `{{ low }}` and `{{ high }}`, the unit's own half-open stretch; or `{{ after }}`, the greatest value that
+/// earlier runs saw, which is not defined as long as there is none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyUnits {
+    /// The first key of the range.
+    #[serde(default)]
+    #[schemars(example = 1)]
+    pub from: i64,
+
+    /// The first key after the range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 5_000_000)]
+    pub to: Option<i64>,
+
+    /// How many keys a unit holds. The k-th boundary is `from` plus k times as many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 100_000, range(min = 1))]
+    pub every: Option<i64>,
+
+    /// The column, as it is read: whole numbers, texts or timestamps, never null. Rows that are not greater than the greatest
+    /// one of earlier runs are left out, so it does not matter whether the source is asked for `>` or for `>=`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"id")]
+    pub field: Option<String>,
 }
 
 /// Another length of intervals, from an instant on.

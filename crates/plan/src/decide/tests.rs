@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use dil_model::config::{Each, Order, Partial, Scalar};
 use dil_model::setting::Every;
-use dil_model::{Error, ErrorKind};
+use dil_model::{Error, ErrorKind, KeyRange};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::partition::Partitions;
+use crate::partition::{Partition, Partitions};
 use crate::range::Range;
 use crate::values::ValueList;
 
@@ -373,6 +373,55 @@ fn a_unit_is_read_again_when_its_version_changes_and_else_not() {
     assert_eq!(found, [("path=b", Reason::Changed, Some("size=2")), ("path=c", Reason::New, Some("size=3"))]);
 }
 
+/// `signature low..high reason[ adds]` of what runs of a stage with keys.
+fn key_runs(units: serde_json::Value, known: &[(&str, History)]) -> Vec<String> {
+    let units: Units = serde_json::from_value(units).unwrap();
+    let run = |decision: &Decision| match decision {
+        Decision::Skip { .. } => None,
+        Decision::Run(unit) => {
+            let key = match unit.key.as_ref().unwrap() {
+                KeyRange::Between { low, high } => format!("{low}..{high}"),
+                KeyRange::Above { after: Some(after), .. } => format!("after {after}"),
+                KeyRange::Above { after: None, .. } => "all".to_owned(),
+            };
+            let adds = if unit.replaces { "" } else { " adds" };
+            Some(format!("{} {key} {:?}{adds}", unit.signature, unit.reason))
+        }
+    };
+    plan(&units, "2020-02-01", &ledger(known)).iter().filter_map(run).collect()
+}
+
+fn key_done(key: serde_json::Value) -> History {
+    History { recorded_key: Some(key), done_before: true, ..History::default() }
+}
+
+#[test]
+fn keys_are_cut_like_time() {
+    let units = |to: i64| json!({ "key": { "from": 0, "to": to, "every": 100 } });
+    assert_eq!(
+        key_runs(units(250), &[]),
+        ["key=0 0..100 New", "key=100 100..200 New", "key=200 200..250 New"]
+    );
+    let known = [("key=0", key_done(json!(100))), ("key=200", key_done(json!(250)))];
+    assert_eq!(key_runs(units(250), &known), ["key=100 100..200 New"]);
+    // The range has grown: the last unit reads on.
+    assert_eq!(
+        key_runs(units(310), &known[..]),
+        ["key=100 100..200 New", "key=200 250..300 Unfinished adds", "key=300 300..310 New"]
+    );
+}
+
+#[test]
+fn a_growing_key_reads_on_from_the_greatest_one() {
+    let units = json!({ "key": { "field": "id" } });
+    assert_eq!(key_runs(units.clone(), &[]), ["all all New"]);
+    assert_eq!(key_runs(units.clone(), &[("all", key_done(json!(42)))]), ["all after 42 Onward adds"]);
+    assert_eq!(key_runs(units.clone(), &[("all", key_done(json!("m")))]), ["all after \"m\" Onward adds"]);
+    // It was read, and there was nothing.
+    let empty = History { done_before: true, ..History::default() };
+    assert_eq!(key_runs(units, &[("all", empty)]), ["all all Onward"]);
+}
+
 #[test]
 fn newest_first_goes_from_the_end_and_max_takes_from_there() {
     let units =
@@ -624,7 +673,7 @@ proptest! {
         let now = (at("2011-12-20").as_second() + hours * 3600).to_string();
         let now = Timestamp::from_second(now.parse().unwrap()).unwrap().to_string();
         let planned = |known: &Ledger| -> Vec<PlannedUnit> {
-            let unit = |decision| match decision { Decision::Run(unit) => Some(unit), Decision::Skip { .. } => None };
+            let unit = |decision| match decision { Decision::Run(unit) => Some(*unit), Decision::Skip { .. } => None };
             plan(&units, &now, known).into_iter().filter_map(unit).collect()
         };
         let all = planned(&Ledger::new());
