@@ -30,6 +30,15 @@ pub enum Event {
         /// Why others will not, with their number.
         skipped: Vec<(String, u64)>,
     },
+    /// More units of a stage are known: it began before the stages whose rows it uses had ended.
+    StageGrew {
+        /// The stage's name.
+        stage: String,
+        /// Units that will have run at its end, as far as is known.
+        units: u64,
+        /// Why others will not, with their number, once all are known.
+        skipped: Vec<(String, u64)>,
+    },
     /// A unit is handed to a worker.
     UnitStarted {
         /// The stage's name.

@@ -129,6 +129,7 @@ impl EventSink for Bars {
                 }
             }
             Event::StageStarted { stage, units, skipped } => self.add(stage, *units, skipped),
+            Event::StageGrew { stage, units, skipped } => self.add(stage, *units, skipped),
             Event::UnitStarted { stage, unit, .. } => {
                 self.change(stage, Now::IfDue, |meter| meter.at(unit, dil_model::unit::Counts::default()));
             }

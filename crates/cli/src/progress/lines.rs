@@ -136,6 +136,11 @@ fn text(event: &Event) -> Option<String> {
                 skipped.iter().map(|(why, number)| format!(", {} skipped: {why}", count(*number))).collect();
             format!("stage {stage}: {} to run{}", counted(*units, "unit"), skipped.concat())
         }
+        Event::StageGrew { stage, units, skipped } => {
+            let skipped: Vec<String> =
+                skipped.iter().map(|(why, number)| format!(", {} skipped: {why}", count(*number))).collect();
+            format!("stage {stage}: {} in all{}", counted(*units, "unit"), skipped.concat())
+        }
         Event::UnitStarted { .. } => return None,
         Event::UnitProgress { stage, unit, counts } => {
             format!("{}: {} rows, {} so far", place(stage, unit), count(counts.rows), bytes(counts.bytes))

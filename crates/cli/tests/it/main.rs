@@ -9,6 +9,7 @@ mod columns;
 mod commit;
 mod demo;
 mod fencing;
+mod following;
 mod full_disk;
 mod http;
 mod kill_sweep;

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::declared::check_declared;
+use super::follow::{Feeds, may_follow};
 use super::memory::Slots;
 use super::rows_folder;
 use super::stage::{empty_summary, run_stage};
@@ -44,6 +45,8 @@ pub(crate) struct RunContext {
     pub(crate) executor: Executor,
     pub(crate) slots: Slots,
     pub(crate) choice: Choice,
+    /// How far the stages are.
+    pub(crate) feeds: Feeds,
     /// Ends units under way: the user asked, or something ended the run.
     pub(crate) halt: Stop,
     room: Arc<Semaphore>,
@@ -132,6 +135,7 @@ async fn leased(
         events: Arc::clone(events),
         slots,
         choice: options.choice.clone(),
+        feeds: Feeds::new(flow.flow.stages.keys()),
         halt,
         room: Arc::new(Semaphore::new(slots.units as usize)),
         units: AtomicU64::new(0),
@@ -241,7 +245,9 @@ async fn run_stages(context: &Arc<RunContext>, flow: &Checked) -> Result<Vec<Sta
                 continue;
             }
             let before = stage.upstreams();
-            let ready = before.iter().all(|before| ended.contains_key(*before));
+            let follows = context.choice.of(name).is_empty() && may_follow(&flow.flow, stage);
+            let ready =
+                before.iter().all(|before| ended.contains_key(*before) || follows && begun.contains(before));
             let outcomes =
                 before.iter().filter_map(|before| ended.get(*before)).map(|summary| summary.outcome);
             let blocked = outcomes.into_iter().find(|outcome| *outcome != Outcome::Succeeded);
@@ -252,6 +258,7 @@ async fn run_stages(context: &Arc<RunContext>, flow: &Checked) -> Result<Vec<Sta
                     let outcome =
                         if outcome == Outcome::Stopped { Outcome::Stopped } else { Outcome::Blocked };
                     let summary = StageSummary { outcome, ..empty_summary(name, stage) };
+                    context.feeds.ended(name, outcome);
                     context.events.event(&Event::StageEnded { summary: summary.clone() });
                     ended.insert(name.clone(), summary);
                 }
@@ -264,6 +271,7 @@ async fn run_stages(context: &Arc<RunContext>, flow: &Checked) -> Result<Vec<Sta
         let Some(result) = running.next().await else { break };
         match result {
             Ok(summary) => {
+                context.feeds.ended(&summary.stage, summary.outcome);
                 context.events.event(&Event::StageEnded { summary: summary.clone() });
                 ended.insert(summary.stage.clone(), summary);
             }

@@ -2,6 +2,7 @@
 
 mod coordinator;
 mod declared;
+mod follow;
 mod key;
 pub(crate) mod memory;
 pub(crate) mod pipeline;

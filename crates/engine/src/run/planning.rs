@@ -7,6 +7,7 @@ use dil_model::{Error, ErrorKind, Result};
 use dil_plan::{Decision, StageInput, ValueList, Values};
 
 use super::coordinator::RunContext;
+use super::follow::Following;
 use super::publishing::UnknownFiles;
 use super::queue::Queue;
 use super::rows::read_rows;
@@ -15,12 +16,6 @@ use crate::ledger::{Ledger, NewBacklog, StageKey};
 
 /// Units that enter the backlog in one transaction; a stage may have millions.
 const BACKLOG_BATCH: usize = 4096;
-
-/// What was planned for a stage.
-pub(super) struct Planned {
-    pub(super) units: Queue,
-    pub(super) skipped: Vec<(String, u64)>,
-}
 
 /// What a stage's units are made from, beside its settings.
 #[derive(Debug)]
@@ -31,11 +26,21 @@ pub(crate) struct Origin {
     pub(crate) runs: Vec<String>,
 }
 
-/// Plans a stage, and puts what it owes into the ledger.
-pub(super) fn plan_units(context: &StageContext, unknown: &UnknownFiles) -> Result<Planned> {
+/// Plans a stage: puts what runs into `queue`, and what it owes into the ledger. Gives why others do not run, with their
+/// number.
+///
+/// A stage that follows others is planned several times in a run; `following` is what it has queued already. As long as they have
+/// not ended, their rows do not count as used: if this run is abandoned, the next one plans from them.
+pub(super) fn plan_units(
+    context: &StageContext,
+    unknown: &UnknownFiles,
+    queue: &mut Queue,
+    mut following: Option<&mut Following>,
+) -> Result<Vec<(String, u64)>> {
     let StageContext { run, stage, .. } = context;
     let key = context.key();
     let division = changed_division(&run.ledger, key, stage)?;
+    let last = following.as_ref().is_none_or(|following| following.ended().is_some());
     let origin = origin(&run.ledger, key, stage, |_| &run.run)?;
     let (latest, _) = run.ledger.stage_progress(key)?;
     let only = run.choice.of(key.stage);
@@ -53,9 +58,11 @@ pub(super) fn plan_units(context: &StageContext, unknown: &UnknownFiles) -> Resu
         only: &only,
     };
     let history = |names: &[String]| run.ledger.histories(key, &run.run, names);
-    let mut planned = Planned { units: Queue::new(&run.state_dir), skipped: Vec::new() };
+    let mut skipped = Vec::new();
+    let mut found = 0;
     let uses_rows = !stage.upstreams().is_empty();
-    let mut new = NewBacklog { division, used: origin.runs, ..NewBacklog::default() };
+    let used = if last { origin.runs } else { Vec::new() };
+    let mut new = NewBacklog { division, used, ..NewBacklog::default() };
     let keeps_backlog = uses_rows && !is_replaced(stage);
     for decision in dil_plan::decide(&input, history)? {
         let decision = decision?;
@@ -69,19 +76,26 @@ pub(super) fn plan_units(context: &StageContext, unknown: &UnknownFiles) -> Resu
         }
         match decision {
             Decision::Run(unit) => {
-                unknown.refuse(context, &unit)?;
-                planned.units.push(*unit)?;
+                found += 1;
+                if following.as_mut().is_none_or(|following| following.take(&unit.signature)) {
+                    unknown.refuse(context, &unit)?;
+                    queue.push(*unit)?;
+                }
             }
-            Decision::Skip { why, .. } => count(&mut planned.skipped, why.to_string()),
+            Decision::Skip { why, signature, .. } => {
+                if !following.as_ref().is_some_and(|following| following.has_taken(&signature)) {
+                    count(&mut skipped, why.to_string());
+                }
+            }
         }
     }
     if only.is_empty() {
-        check_number(stage.units.as_ref(), planned.units.len(), key.stage)?;
+        check_number(stage.units.as_ref(), found, key.stage)?;
     }
     if !new.is_empty() {
         run.ledger.add_backlog(&run.lease, key, &run.run, &new)?;
     }
-    Ok(planned)
+    Ok(skipped)
 }
 
 /// Counts one more for a reason.

@@ -32,13 +32,13 @@ impl Queue {
         self.len
     }
 
-    /// Puts a unit behind all others. Nothing is put in any more once the first one was taken.
+    /// Puts a unit behind all others.
     ///
     /// # Errors
     /// `Storage` if the file cannot be written.
     pub(super) fn push(&mut self, unit: PlannedUnit) -> Result<()> {
         self.len += 1;
-        if self.first.len() < IN_MEMORY {
+        if self.spilled.is_none() && self.reader.is_none() && self.first.len() < IN_MEMORY {
             self.first.push_back(unit);
             return Ok(());
         }
@@ -68,7 +68,9 @@ impl Queue {
     fn refill(&mut self) -> Result<()> {
         let failed =
             |cause: std::io::Error| Error::storage("reading planned units below", &self.folder, &cause);
-        if let Some(writer) = self.spilled.take() {
+        if self.reader.is_none()
+            && let Some(writer) = self.spilled.take()
+        {
             let mut file = writer.into_inner().map_err(|cause| failed(cause.into_error()))?;
             file.rewind().map_err(failed)?;
             self.reader = Some(BufReader::new(file));
@@ -79,7 +81,8 @@ impl Queue {
             line.clear();
             if reader.read_line(&mut line).map_err(failed)? == 0 {
                 self.reader = None;
-                break;
+                // What was put in meanwhile is in the next file.
+                return if self.first.is_empty() && self.spilled.is_some() { self.refill() } else { Ok(()) };
             }
             let unit = serde_json::from_str(&line).map_err(|cause| {
                 Error::new(
@@ -128,6 +131,29 @@ mod tests {
             assert_eq!((queue.pop().unwrap(), queue.len()), (None, 0));
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn units_can_be_put_in_while_others_are_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut queue = Queue::new(folder.path());
+        let (mut put, mut taken) = (0, 0);
+        for round in 0..60 {
+            for _ in 0..(round * 37) % 3000 {
+                queue.push(unit(put)).unwrap();
+                put += 1;
+            }
+            for _ in 0..(round * 53) % 2500 {
+                let Some(found) = queue.pop().unwrap() else { break };
+                assert_eq!(found, unit(taken));
+                taken += 1;
+            }
+        }
+        while let Some(found) = queue.pop().unwrap() {
+            assert_eq!(found, unit(taken));
+            taken += 1;
+        }
+        assert!(put == taken && put > 8 * IN_MEMORY, "{put} put in, {taken} taken");
     }
 
     #[test]

@@ -12,7 +12,8 @@ use dil_plan::PlannedUnit;
 use tokio::task::JoinSet;
 
 use super::coordinator::RunContext;
-use super::planning::{self, Planned};
+use super::follow::Following;
+use super::planning;
 use super::publishing::{UnknownFiles, publish, publish_all, written};
 use super::queue::Queue;
 use super::rows_folder;
@@ -133,34 +134,91 @@ async fn run_planned(
     kept: Option<Vec<String>>,
     summary: &mut StageSummary,
 ) -> Result<()> {
-    let (context, Planned { units, skipped }) = tokio::task::block_in_place(|| {
+    let mut following = run.feeds.follow(stage);
+    tokio::select! {
+        () = following.settle() => {}
+        () = run.halt.requested() => {}
+    }
+    let following = following.ended().is_none().then_some(following);
+    let (context, work) = tokio::task::block_in_place(|| {
         let context = Arc::new(prepare(run, name, stage, kept)?);
         let unknown = UnknownFiles::find(&context)?;
-        let planned = planning::plan_units(&context, &unknown)?;
-        Ok::<_, Error>((context, planned))
+        let mut work = Work { queue: Queue::new(&run.state_dir), all: 0, following, unknown, opened: false };
+        work.plan(&context, summary)?;
+        Ok::<_, Error>((context, work))
     })?;
-    summary.skipped = skipped;
     run.events.event(&Event::StageStarted {
         stage: name.to_owned(),
-        units: units.len(),
+        units: work.all,
         skipped: summary.skipped.clone(),
     });
-    if units.len() > 0 {
-        tokio::task::block_in_place(|| context.folders.open_staging(&run.run))?;
+    let (waiting, unfollowed) = run_units(&context, work, summary).await?;
+    summary.outcome =
+        match (summary.units_failed, run.halt.is_requested() && (summary.units_left > 0 || unfollowed)) {
+            (0, false) => Outcome::Succeeded,
+            (0, true) => Outcome::Stopped,
+            _ => Outcome::Failed,
+        };
+    if summary.outcome == Outcome::Succeeded {
+        // Not all of its values may have come.
+        summary.outcome = match run.feeds.follow(stage).ended() {
+            None | Some(Outcome::Succeeded) => Outcome::Succeeded,
+            Some(Outcome::Stopped) => Outcome::Stopped,
+            Some(Outcome::Failed | Outcome::Blocked) => Outcome::Blocked,
+        };
     }
-    let waiting = run_units(&context, units, summary).await?;
-    if stage.publish == Publish::AllUnits && summary.units_failed == 0 && summary.units_left == 0 {
+    if stage.publish == Publish::AllUnits && summary.outcome == Outcome::Succeeded {
         publish_all(&context, waiting, summary).await?;
     }
     if summary.units_done > 0 {
         unseen::warn(&context.port, stage);
     }
-    summary.outcome = match (summary.units_failed, run.halt.is_requested() && summary.units_left > 0) {
-        (0, false) => Outcome::Succeeded,
-        (0, true) => Outcome::Stopped,
-        _ => Outcome::Failed,
-    };
     Ok(())
+}
+
+/// The units of a stage that are still to run.
+struct Work {
+    queue: Queue,
+    /// All that were queued so far.
+    all: u64,
+    /// The stages that it follows, as long as they have not ended.
+    following: Option<Following>,
+    unknown: UnknownFiles,
+    /// Whether the folders are there that units stage below.
+    opened: bool,
+}
+
+impl Work {
+    /// Queues what is to run, as far as is known.
+    fn plan(&mut self, context: &StageContext, summary: &mut StageSummary) -> Result<()> {
+        let before = self.queue.len();
+        let over = self.following.as_ref().is_none_or(|following| following.ended().is_some());
+        let planned = planning::plan_units(context, &self.unknown, &mut self.queue, self.following.as_mut());
+        match planned {
+            Ok(skipped) if over => summary.skipped = skipped,
+            Ok(_) => {}
+            // What is wrong with the first rows may not be with all of them: a field that none has yet.
+            Err(error) if !over && !ends_run(&error) => {}
+            Err(error) => return Err(error),
+        }
+        self.all += self.queue.len() - before;
+        if self.all > 0 && !self.opened {
+            context.folders.open_staging(&context.run.run)?;
+            self.opened = true;
+        }
+        if over {
+            self.following = None;
+        }
+        Ok(())
+    }
+
+    /// Waits until there is more to plan; for ever if there is nothing to wait for.
+    async fn changed(&mut self) {
+        match &mut self.following {
+            Some(following) => following.changed().await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 pub(super) fn empty_summary(name: &str, stage: &Stage) -> StageSummary {
@@ -258,15 +316,16 @@ fn folders(run: &RunContext, stage: &Stage, keeps_rows: bool) -> Result<Folders>
     Ok(Folders { write, rows })
 }
 
-/// Runs all units; those that wait for a common publication are returned.
+/// Runs all units; those that wait for a common publication are returned, and whether the stage was stopped before all of its
+/// units were known.
 ///
 /// Each unit is a task of its own, so that one reads on while another is published.
 async fn run_units(
     context: &Arc<StageContext>,
-    mut units: Queue,
+    mut work: Work,
     summary: &mut StageSummary,
-) -> Result<Vec<(PlannedUnit, Recorded)>> {
-    let all = units.len();
+) -> Result<(Vec<(PlannedUnit, Recorded)>, bool)> {
+    let halt = &context.run.halt;
     let mut waiting = Vec::new();
     // Twice as many tasks as slots: when a unit ends, the next one begins at once, also while we publish.
     let tasks_max = 2 * context.run.slots.units.max(1) as usize;
@@ -274,12 +333,12 @@ async fn run_units(
     let mut pace = context.stage.units.as_ref().and_then(|units| units.pace).map(|pace| Pace::new(pace.0));
     let mut fatal = None;
     loop {
-        while tasks.len() < tasks_max && !context.run.halt.is_requested() {
-            let unit = match units.pop() {
+        while tasks.len() < tasks_max && !halt.is_requested() {
+            let unit = match work.queue.pop() {
                 Ok(Some(unit)) => unit,
                 Ok(None) => break,
                 Err(error) => {
-                    context.run.halt.request();
+                    halt.request();
                     fatal.get_or_insert(error);
                     break;
                 }
@@ -303,7 +362,33 @@ async fn run_units(
                 run_unit(&context, unit).await
             });
         }
-        let Some(first) = tasks.join_next().await else { break };
+        if tasks.is_empty() && (work.following.is_none() || halt.is_requested()) {
+            break;
+        }
+        let first = tokio::select! {
+            Some(ended) = tasks.join_next() => ended,
+            () = work.changed() => {
+                if let Err(error) = tokio::task::block_in_place(|| work.plan(context, summary)) {
+                    if ends_run(&error) {
+                        halt.request();
+                        fatal.get_or_insert(error);
+                    } else {
+                        work.following = None;
+                        summary.errors.push((String::new(), error));
+                        summary.units_failed += 1;
+                        work.all += 1;
+                    }
+                    continue;
+                }
+                context.run.events.event(&Event::StageGrew {
+                    stage: context.name.clone(),
+                    units: work.all,
+                    skipped: summary.skipped.clone(),
+                });
+                continue;
+            }
+            () = halt.requested(), if tasks.is_empty() => continue,
+        };
         let mut ended = vec![first];
         while let Some(more) = tasks.try_join_next() {
             ended.push(more);
@@ -316,12 +401,13 @@ async fn run_units(
         waiting.extend(settled.waiting);
         if let Some(error) = settled.fatal {
             // Units under way must end before the run does; the first cause is told.
-            context.run.halt.request();
+            halt.request();
             fatal.get_or_insert(error);
         }
     }
-    summary.units_left = all.saturating_sub(summary.units_done + summary.units_failed);
-    fatal.map_or(Ok(waiting), Err)
+    summary.units_left = work.all.saturating_sub(summary.units_done + summary.units_failed);
+    let unfollowed = work.following.is_some();
+    fatal.map_or(Ok((waiting, unfollowed)), Err)
 }
 
 /// When units may start: so long after each other, and not in bursts after a wait.
@@ -420,6 +506,7 @@ async fn publish_each(
             for (unit, recorded) in &staged {
                 note_published(context, unit, recorded, summary);
             }
+            context.run.feeds.recorded(&context.name, staged.len() as u64);
             return Ok(());
         }
         Err(error) if error.kind != ErrorKind::Publish => return Err(error),
@@ -427,7 +514,10 @@ async fn publish_each(
     }
     for (unit, recorded) in staged {
         match publish(context, vec![(unit.clone(), recorded.clone())], None).await {
-            Ok(()) => note_published(context, &unit, &recorded, summary),
+            Ok(()) => {
+                note_published(context, &unit, &recorded, summary);
+                context.run.feeds.recorded(&context.name, 1);
+            }
             Err(error) if error.kind == ErrorKind::Publish => note_failed(context, &unit, error, summary)?,
             Err(error) => return Err(error),
         }
