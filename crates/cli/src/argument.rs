@@ -189,6 +189,10 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub(crate) as_of: Option<Timestamp>,
 
+    /// Runs the stages that only give values to others first, beside the ledger: what they give now is what is planned from
+    #[arg(long)]
+    pub(crate) with_upstream: bool,
+
     /// Lists units that would not run, too, and why
     #[arg(long)]
     pub(crate) skipped: bool,

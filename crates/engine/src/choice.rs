@@ -43,6 +43,12 @@ impl Choice {
         Ok(Self { stages, failed })
     }
 
+    /// These stages, each as a whole.
+    pub(crate) fn whole<'a>(stages: impl IntoIterator<Item = &'a str>) -> Self {
+        let stages = stages.into_iter().map(|stage| (stage.to_owned(), Vec::new())).collect();
+        Self { stages, failed: false }
+    }
+
     /// The stages that run: those that were chosen, and those whose rows they need.
     pub(crate) fn stages(&self, flow: &Checked) -> BTreeSet<String> {
         if self.stages.is_empty() {

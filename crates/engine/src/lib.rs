@@ -13,6 +13,7 @@ mod ledger;
 mod plan;
 mod preview;
 mod run;
+mod scratch;
 mod settings;
 mod watermark;
 
@@ -24,5 +25,6 @@ pub use ledger::{LedgerView, MoveReport, ResetReport, RunRow, StageRow, UnitFilt
 pub use plan::{PlanOptions, PlanReport, PlanUnit, SkippedUnit, StagePlan, plan};
 pub use preview::{Preview, preview};
 pub use run::run;
+pub use scratch::{Scratch, auxiliary};
 pub use settings::{EnvSecrets, RunOptions, Settings, Stop, default_lease, default_state_dir};
 pub use watermark::set_watermark;

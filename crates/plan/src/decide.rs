@@ -331,4 +331,6 @@ impl Iterator for Cells {
 }
 
 #[cfg(test)]
+mod dil_tests;
+#[cfg(test)]
 mod tests;

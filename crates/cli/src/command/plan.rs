@@ -1,21 +1,28 @@
 //! `dil plan`: what a run would do, and why.
 
-use dil_engine::{PlanOptions, PlanReport, Settings, StagePlan};
+use dil_engine::{Choice, Outcome, PlanOptions, PlanReport, RunOptions, Scratch, Settings, StagePlan};
+use dil_flow::Checked;
+use dil_model::{Error, ErrorKind};
 use jiff::Timestamp;
 
 use crate::argument::{Common, PlanArguments};
 use crate::exit::{Exit, Failure};
-use crate::flow_file;
 use crate::quantity::{count, counted};
 use crate::table::{Table, json};
 use crate::terminal::{Paint, Terminal, harmless};
+use crate::{flow_file, running, summary};
 
 pub(super) fn run(common: &Common, arguments: &PlanArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let flow = flow_file::load(&arguments.flow)?;
     let settings = Settings::new(common.state.clone());
     let now = arguments.as_of.unwrap_or_else(Timestamp::now);
     let options = PlanOptions { now, skipped: arguments.skipped };
-    let (mut plan, stages) = dil_engine::plan(&flow, &settings, &options)?;
+    let scratch = match dil_engine::auxiliary(&flow).filter(|_| arguments.with_upstream) {
+        Some(choice) => Some(run_upstream(&flow, &settings, choice, now, terminal)?),
+        None => None,
+    };
+    let settings = scratch.as_ref().map_or(&settings, Scratch::settings);
+    let (mut plan, stages) = dil_engine::plan(&flow, settings, &options)?;
     if arguments.json {
         plan.stages = stages.collect::<Result<_, _>>()?;
         terminal.print(&format!("{}\n", json(&plan)?))?;
@@ -27,6 +34,35 @@ pub(super) fn run(common: &Common, arguments: &PlanArguments, terminal: &Termina
         terminal.print(&format!("\n{}", stage_shown(terminal.out, &stage?, arguments.units)))?;
     }
     Ok(Exit::Success)
+}
+
+/// Runs the stages that only give values to others, into a copy of the ledger.
+fn run_upstream(
+    flow: &Checked,
+    settings: &Settings,
+    choice: Choice,
+    now: Timestamp,
+    terminal: &Terminal,
+) -> Result<Scratch, Failure> {
+    let scratch = Scratch::of(settings)?;
+    let options = RunOptions {
+        workers: 0,
+        worker_command: Vec::new(),
+        fresh: true,
+        resume_only: false,
+        now,
+        choice,
+        backfill: None,
+    };
+    let ended = running::block_on(running::follow(flow, scratch.settings(), &options, terminal))??;
+    if ended.outcome == Outcome::Succeeded {
+        return Ok(scratch);
+    }
+    summary::tell(terminal, &ended)?;
+    let message = "the stages that give values could not be run, so there is nothing to plan from";
+    Err(Error::new(ErrorKind::Content, "plan/upstream", message)
+        .hint("without --with-upstream the plan goes by the rows that they gave before")
+        .into())
 }
 
 fn head(plan: &PlanReport) -> String {

@@ -11,7 +11,7 @@ use crate::quantity::{bytes, count};
 use crate::table::{Stream, Table};
 use crate::terminal::{Paint, Terminal, harmless};
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "flow",
     "stage",
     "backfill",
@@ -24,6 +24,7 @@ const NAMES: [&str; 16] = [
     "rows",
     "bytes",
     "requests",
+    "milliseconds",
     "files",
     "run",
     "updated",

@@ -176,6 +176,59 @@ fn units_start_no_faster_than_their_pace() {
     scene.assert_exactly_once("2024-03-01");
 }
 
+#[test]
+fn two_values_a_partial_last_month_and_max_reached_lose_nothing() {
+    let scene = Scene::small();
+    let text = std::fs::read_to_string(scene.path("flow.yaml")).expect("the flow");
+    scene.write("flow.yaml", &with_units(&text, "", "max: 2"));
+    for to in ["2024-02-10", "2024-02-10", "2024-02-12", "2024-03-01", "2024-03-01", "2024-03-01"] {
+        scene.run(to, &[]).succeeded();
+        let ids = lake::ids(&scene.lake());
+        let distinct: std::collections::BTreeSet<u64> = ids.iter().copied().collect();
+        assert_eq!(ids.len(), distinct.len(), "no row is there twice");
+    }
+    scene.assert_exactly_once("2024-03-01");
+}
+
+#[test]
+fn a_plan_may_ask_the_stages_before_and_leaves_no_trace() {
+    let scene = Scene::small();
+    let plan = |options: &[&str]| {
+        let mut arguments = vec!["plan", "flow.yaml", "--var", "to=2024-03-01", "--json"];
+        arguments.extend(options);
+        let told = scene.dil().run(&arguments).succeeded();
+        serde_json::from_str::<Value>(&told.stdout).expect("a plan")["stages"][1].clone()
+    };
+    assert_eq!(plan(&[])["values_known"], false);
+    assert_eq!(plan(&["--with-upstream"])["units_total"], 4);
+    assert!(!scene.path(".dil").exists(), "nothing was recorded");
+    scene.run("2024-03-01", &[]).succeeded();
+    let site = scene.oracle.add_site("active");
+    scene.oracle.add_events(site, "2024-01-01", "2024-03-01", 4);
+    assert_eq!(plan(&[])["units_total"], 0);
+    assert_eq!(plan(&["--with-upstream"])["units_total"], 2);
+    // The ledger goes on as if nothing had been asked.
+    assert_eq!(plan(&[])["units_total"], 0);
+    scene.run("2024-03-01", &[]).succeeded();
+    scene.assert_exactly_once("2024-03-01");
+}
+
+#[test]
+fn a_plan_with_upstream_does_not_touch_what_a_killed_run_staged() {
+    let scene = Scene::small();
+    let killed = scene
+        .dil()
+        .env("DIL_FAULT", "publication.prepare:after:2")
+        .run(&crate::scene::run_arguments("2024-03-01", &[]));
+    assert!(killed.was_killed(), "{killed}");
+    let before = (lake::visible(&scene.lake()), lake::staged(scene.folder()));
+    assert!(!before.1.is_empty(), "something is staged");
+    scene.dil().run(&["plan", "flow.yaml", "--var", "to=2024-03-01", "--with-upstream"]).succeeded();
+    assert_eq!((lake::visible(&scene.lake()), lake::staged(scene.folder())), before);
+    scene.run("2024-03-01", &[]).succeeded();
+    scene.assert_exactly_once("2024-03-01");
+}
+
 /// Files by name with a version: each is read once, and again when its size changes.
 const FILES: &str = "flow: files
 stages:

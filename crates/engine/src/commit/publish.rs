@@ -204,6 +204,7 @@ mod tests {
                 key: None,
                 version: None,
                 counts: Counts::default(),
+                milliseconds: 0,
                 files,
             }],
             write_folder: folder("out"),

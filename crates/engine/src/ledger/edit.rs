@@ -17,7 +17,7 @@ const LEASE: Duration = Duration::from_secs(15);
 
 /// What an entry looks like of which nothing is known any more, but for its count of attempts, which names its files.
 const FORGOTTEN: &str = "state = 'forgotten', recorded_high = NULL, recorded_key = NULL, recorded_at = NULL, version = NULL, done_before = 0,
-     rows = 0, bytes = 0, requests = 0, error = NULL, work = NULL, position = NULL, manifest = NULL, done_run = NULL";
+     rows = 0, bytes = 0, requests = 0, milliseconds = 0, error = NULL, work = NULL, position = NULL, manifest = NULL, done_run = NULL";
 
 /// What a reset forgot, or would.
 #[derive(Debug, Clone, Serialize)]

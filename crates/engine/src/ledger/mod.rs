@@ -141,6 +141,27 @@ impl Ledger {
         Ok(Some(Self { connection: Mutex::new(connection), path, id }))
     }
 
+    /// Makes a ledger in another folder that knows what this one knows, and has nothing to finish, to clear away or to go on with:
+    /// files that this one staged are none of its business.
+    ///
+    /// # Errors
+    /// `State`, `Storage`.
+    pub(crate) fn copy_to(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(FILE);
+        let fail = |cause: rusqlite::Error| broken(&path, &cause);
+        self.read(|connection| connection.execute("VACUUM INTO ?1", [path.to_string_lossy()]).map(|_| ()))?;
+        let copy = Connection::open(&path).map_err(fail)?;
+        copy.execute_batch(
+            "DELETE FROM lease; DELETE FROM staging;
+             UPDATE publication SET state = 'cancelled', body = '' WHERE state = 'prepared';
+             UPDATE run SET state = 'abandoned' WHERE state IN ('running', 'stopped');
+             UPDATE unit SET work = NULL, position = NULL, manifest = NULL;",
+        )
+        .map_err(fail)?;
+        let id = format!("{:016x}", rand::random::<u64>());
+        copy.execute("UPDATE meta SET value = ?1 WHERE key = 'id'", [id]).map(|_| ()).map_err(fail)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic elsewhere cannot leave a transaction half done: dropping one rolls it back.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)

@@ -58,6 +58,8 @@ pub(crate) struct PublishedUnit {
     #[serde(default)]
     pub(crate) version: Option<String>,
     pub(crate) counts: Counts,
+    #[serde(default)]
+    pub(crate) milliseconds: u64,
     pub(crate) files: Vec<StagedFile>,
 }
 

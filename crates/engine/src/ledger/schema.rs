@@ -105,6 +105,8 @@ CREATE TABLE unit_in_order (
     recorded_key TEXT,
     done_before INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
     rows INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, requests INTEGER NOT NULL DEFAULT 0,
+    -- How long its last recorded try took.
+    milliseconds INTEGER NOT NULL DEFAULT 0,
     run TEXT NOT NULL, done_run TEXT, updated INTEGER NOT NULL, error TEXT, each TEXT,
     work TEXT, position TEXT, manifest TEXT,
     PRIMARY KEY (flow, stage, backfill, low, signature)

@@ -50,6 +50,9 @@ pub(crate) struct Recorded {
     /// The greatest key of its rows, if keys are looked at.
     #[serde(default)]
     pub(crate) greatest: Option<serde_json::Value>,
+    /// How long the try took.
+    #[serde(default)]
+    pub(crate) milliseconds: u64,
 }
 
 impl Ledger {
@@ -304,7 +307,7 @@ pub(super) fn record_unit(
     let high = unit.high.map(Timestamp::as_microsecond);
     let as_of = as_of.map(Timestamp::as_microsecond);
     let key = unit.key.as_ref().map(serde_json::Value::to_string);
-    let more: [&dyn ToSql; 9] = [
+    let more: [&dyn ToSql; 10] = [
         &high,
         &counts.rows,
         &counts.bytes,
@@ -314,12 +317,13 @@ pub(super) fn record_unit(
         &unit.version,
         &counts.requests.sent,
         &key,
+        &unit.milliseconds,
     ];
     transaction
         .prepare_cached(&format!(
             "UPDATE unit SET state = 'done', recorded_high = coalesce(?6, recorded_high), done_before = 1, rows = ?7,
                  bytes = ?8, run = ?9, done_run = ?9, updated = ?10, recorded_at = ?11, version = coalesce(?12, version),
-                 requests = ?13, recorded_key = coalesce(?14, recorded_key), error = NULL, work = NULL, position = NULL, manifest = NULL
+                 requests = ?13, recorded_key = coalesce(?14, recorded_key), milliseconds = ?15, error = NULL, work = NULL, position = NULL, manifest = NULL
              WHERE {ONE_UNIT}"
         ))?
         .execute(&*stage.unit(&unit.signature).with(&low_of(&unit.signature), &more))

@@ -124,6 +124,8 @@ pub struct UnitRow {
     pub bytes: u64,
     /// Requests sent by it.
     pub requests: u64,
+    /// How long it took.
+    pub milliseconds: u64,
     /// The version of its value that is recorded, if the stage looks at versions.
     pub version: Option<String>,
     /// Files it owns.
@@ -246,7 +248,7 @@ impl LedgerView {
                 "SELECT flow, stage, signature, state, recorded_high, attempts, rows, bytes,
                     (SELECT count(*) FROM file f WHERE f.flow = u.flow AND f.stage = u.stage AND f.signature = u.signature
                      AND f.output = 'write'),
-                    run, updated, error, backfill, requests, version, recorded_key
+                    run, updated, error, backfill, requests, version, recorded_key, milliseconds
                  FROM unit u WHERE {condition} ORDER BY flow, stage, backfill, low, signature LIMIT {limit}"
             ))?;
             let mut rows = query.query(rusqlite::params_from_iter(parameters))?;
@@ -323,6 +325,7 @@ fn unit_row(row: &Row<'_>) -> rusqlite::Result<UnitRow> {
             .get::<_, Option<String>>(15)?
             .and_then(|key| serde_json::from_str(&key).ok())
             .map(|key| key_text(&key)),
+        milliseconds: row.get(16)?,
     })
 }
 

@@ -84,6 +84,7 @@ fn publication(
             key: recorded_key(unit.key.as_ref(), recorded.greatest),
             version: unit.version,
             counts: recorded.counts,
+            milliseconds: recorded.milliseconds,
             files: recorded.files,
         });
     }

@@ -112,6 +112,7 @@ async fn attempt_unit(
     };
     let position = checkpoint.map(|checkpoint| checkpoint.position);
     let spec = spec(context, unit, id, position, schemas.read);
+    let started = Instant::now();
     context.run.events.event(&Event::UnitStarted {
         stage: context.name.clone(),
         unit: unit.signature.clone(),
@@ -127,7 +128,9 @@ async fn attempt_unit(
         }
         Ok(files) => {
             let schemas = context.port.used(id.unit);
-            Ended::Staged(Recorded { files, counts: report.counts, schemas, greatest: report.greatest })
+            let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let (counts, greatest) = (report.counts, report.greatest);
+            Ended::Staged(Recorded { files, counts, schemas, greatest, milliseconds })
         }
         Err(error) => {
             Ended::Failed { error, counts: report.counts, stuck: before == Some(report.counts.pages) }
