@@ -154,8 +154,14 @@ fn plan_stage(
     plan.note = upstream.note;
     plan.values_known = upstream.known;
     let units = if upstream.known { stage.units.clone() } else { stage.units.as_ref().map(of_any_value) };
-    let input =
-        StageInput { units: units.as_ref(), now: options.now, values: &upstream.values, latest, only: &[] };
+    let input = StageInput {
+        units: units.as_ref(),
+        now: options.now,
+        values: &upstream.values,
+        latest,
+        backfill: false,
+        only: &[],
+    };
     let history = |names: &[String]| match ledger {
         Some(ledger) => ledger.histories(key, "", names),
         None => Ok(vec![None; names.len()]),

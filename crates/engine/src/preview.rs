@@ -150,7 +150,8 @@ async fn first_rows(
 }
 
 fn first_unit(stage: &Stage, values: &Values, now: Timestamp) -> Result<Option<PlannedUnit>> {
-    let input = StageInput { units: stage.units.as_ref(), now, values, latest: None, only: &[] };
+    let input =
+        StageInput { units: stage.units.as_ref(), now, values, latest: None, backfill: false, only: &[] };
     for decision in dil_plan::decide(&input, |names: &[String]| Ok(vec![None; names.len()]))? {
         if let Decision::Run(unit) = decision? {
             return Ok(Some(*unit));

@@ -75,6 +75,7 @@ fn moved(
         now: to.max(Timestamp::now()),
         values: &origin.values,
         latest: None,
+        backfill: false,
         only: &[],
     };
     let mut changed = Vec::new();

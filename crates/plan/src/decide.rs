@@ -24,6 +24,9 @@ pub struct StageInput<'a> {
     pub values: &'a Values,
     /// The greatest recorded high of all units of the stage; grace counts back from it.
     pub latest: Option<Timestamp>,
+    /// Whether history is that of a backfill: units are read as a whole, and no further than what is published of them otherwise
+    /// ([`History::published_high`]), so that what reads on from there adds no row twice.
+    pub backfill: bool,
     /// Only units that one of these admits, if there are any.
     pub only: &'a [Selection],
 }
@@ -35,6 +38,10 @@ pub struct History {
     pub recorded_high: Option<Timestamp>,
     /// Up to which key, where the stage is divided by keys: a number or a text.
     pub recorded_key: Option<serde_json::Value>,
+    /// In a backfill: up to where the unit is recorded outside of it.
+    pub published_high: Option<Timestamp>,
+    /// In a backfill: up to which key.
+    pub published_key: Option<serde_json::Value>,
     /// Whether it was ever recorded; a unit without interval has no `recorded_high`.
     pub done_before: bool,
     /// What counted as now when it was last recorded.
@@ -161,7 +168,7 @@ pub fn decide<'a, H>(input: &StageInput<'a>, history: H) -> Result<StagePlan<'a>
 where
     H: FnMut(&[String]) -> Result<Vec<Option<History>>> + 'a,
 {
-    let rules = Rules::new(input.units, input.now, input.latest)?;
+    let rules = Rules::new(input.units, input.now, (input.latest, input.backfill))?;
     rules.slices.check_number(input.values.len())?;
     let cells = Cells { slices: rules.slices.clone(), slice: None, value: 0, values: input.values.len() };
     let newest_first = input.units.is_some_and(|units| units.order == dil_model::config::Order::NewestFirst);

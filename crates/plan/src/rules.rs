@@ -28,6 +28,7 @@ pub(crate) struct Rules {
     pub(crate) named: bool,
     /// The column of which the greatest value is the watermark.
     field: Option<String>,
+    backfill: bool,
     partial: Partial,
     snapshot: bool,
     late: Option<Late>,
@@ -40,7 +41,11 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    pub(crate) fn new(units: Option<&Units>, now: Timestamp, latest: Option<Timestamp>) -> Result<Self> {
+    pub(crate) fn new(
+        units: Option<&Units>,
+        now: Timestamp,
+        (latest, backfill): (Option<Timestamp>, bool),
+    ) -> Result<Self> {
         let abstinence = units.and_then(|units| units.abstinence.as_ref()).map(|span| span.0);
         let Some(time) = units.and_then(|units| units.time.as_ref()) else {
             let zone = TimeZone::UTC;
@@ -54,6 +59,7 @@ impl Rules {
                 slices,
                 named: true,
                 field: key.and_then(|key| key.field.clone()),
+                backfill,
                 partial: Partial::Keep,
                 snapshot: units.is_some_and(|units| units.snapshot),
                 late: None,
@@ -72,6 +78,7 @@ impl Rules {
             slices: Slices::Grid(Partitions::new(&range, order)),
             named: !window,
             field: None,
+            backfill,
             // Without a grid the one interval is never partial: its end is the range's.
             partial: if undivided { Partial::Keep } else { time.partial },
             snapshot: window || units.is_some_and(|units| units.snapshot),
@@ -94,6 +101,7 @@ impl Rules {
         history: &History,
         version: Option<&str>,
     ) -> Result<Verdict, Skip> {
+        let slice = if self.backfill { slice.within(history) } else { slice };
         let whole = |reason| Ok(self.whole(slice, reason));
         if !history.done_before {
             return whole(if history.failed { Reason::FailedBefore } else { Reason::New });
@@ -113,6 +121,7 @@ impl Rules {
             Slice::Time(partition) => self.time_verdict(partition, history),
             Slice::Key(part) => match history.recorded_key.as_ref().and_then(serde_json::Value::as_i64) {
                 None => whole(Reason::New),
+                Some(recorded) if recorded < part.high && self.backfill => whole(Reason::Unfinished),
                 Some(recorded) if recorded < part.high => {
                     let key = KeyRange::Between { low: recorded.max(part.low), high: part.high };
                     Ok(Verdict {
@@ -158,7 +167,7 @@ impl Rules {
             (false, true) => Reason::Late,
             (false, false) => return Err(Skip::Done),
         };
-        if self.late == Some(Late::Reread) {
+        if self.late == Some(Late::Reread) || self.backfill {
             return whole(reason);
         }
         let known = self.grace.map_or(recorded, |grace| back(recorded, grace, &self.zone));
@@ -189,6 +198,25 @@ impl Slice {
             Self::Whole => None,
             Self::Time(partition) => Some(Low::Time(partition.nominal.low)),
             Self::Key(part) => Some(Low::Key(part.low)),
+        }
+    }
+
+    /// What of it is published outside of a backfill; all of it, if nothing is.
+    fn within(self, history: &History) -> Self {
+        match self {
+            Self::Whole => self,
+            Self::Time(mut partition) => {
+                let high = history.published_high.filter(|high| *high > partition.clipped.low);
+                partition.clipped.high =
+                    high.map_or(partition.clipped.high, |high| high.min(partition.clipped.high));
+                Self::Time(partition)
+            }
+            Self::Key(mut part) => {
+                let high = history.published_key.as_ref().and_then(serde_json::Value::as_i64);
+                let high = high.filter(|high| *high > part.low);
+                part.high = high.map_or(part.high, |high| high.min(part.high));
+                Self::Key(part)
+            }
         }
     }
 

@@ -82,6 +82,26 @@ fn a_backfill_reads_again_beside_the_watermarks() {
 }
 
 #[test]
+fn a_backfill_of_a_month_that_has_not_ended_doubles_nothing() {
+    let scene = Scene::small();
+    scene.run("2024-02-10", &[]).succeeded();
+    for to in ["2024-02-12", "2024-02-20"] {
+        scene.run(to, &["--backfill", "repair"]).succeeded();
+        assert_eq!(
+            lake::ids(&scene.lake()),
+            scene.oracle.ids_between("2024-01-01", "2024-02-10"),
+            "up to {to}"
+        );
+    }
+    scene.run("2024-02-20", &[]).succeeded();
+    scene.assert_exactly_once("2024-02-20");
+    scene.run("2024-02-20", &["--backfill", "repair"]).succeeded();
+    scene.assert_exactly_once("2024-02-20");
+    scene.run("2024-03-01", &[]).succeeded();
+    scene.assert_exactly_once("2024-03-01");
+}
+
+#[test]
 fn a_backfill_that_would_cut_other_units_is_refused() {
     let scene = Scene::small();
     scene.run("2024-03-01", &[]).succeeded();

@@ -78,6 +78,8 @@ impl Ledger {
                     recorded_high: row.get::<_, Option<i64>>(0)?.and_then(known_instant),
                     recorded_key: row.get_ref(7)?.as_str_or_null()?.and_then(|key| serde_json::from_str(key).ok()),
                     done_before: row.get(1)?,
+                    published_high: None,
+                    published_key: None,
                     recorded_at: row.get::<_, Option<i64>>(2)?.and_then(known_instant),
                     version: row.get(3)?,
                     failed: state == "failed",
@@ -86,14 +88,25 @@ impl Ledger {
                     tried: known_instant(row.get(5)?).filter(|_| state != "planned"),
                 }))
             };
-            signatures
-                .iter()
-                .map(|signature| {
-                    let low = low_of(signature);
-                    let key = params![stage.flow, stage.stage, stage.backfill, low, signature];
-                    query.query_row(key, row).optional().map(Option::flatten)
-                })
-                .collect::<rusqlite::Result<Vec<_>>>()
+            let mut published = view.prepare_cached(&format!(
+                "SELECT recorded_high, recorded_key FROM unit WHERE {ONE_UNIT} AND state <> 'forgotten'"
+            ))?;
+            let mut history = |signature: &String| {
+                let low = low_of(signature);
+                let key = params![stage.flow, stage.stage, stage.backfill, low, signature];
+                let known: Option<History> = query.query_row(key, row).optional()?.flatten();
+                if stage.backfill.is_empty() {
+                    return Ok(known);
+                }
+                let normal = params![stage.flow, stage.stage, "", low, signature];
+                let normal = published.query_row(normal, |row| {
+                    let high = row.get::<_, Option<i64>>(0)?.and_then(known_instant);
+                    Ok((high, row.get_ref(1)?.as_str_or_null()?.and_then(|key| serde_json::from_str(key).ok())))
+                });
+                let (published_high, published_key) = normal.optional()?.unwrap_or_default();
+                Ok(Some(History { published_high, published_key, ..known.unwrap_or_default() }))
+            };
+            signatures.iter().map(&mut history).collect::<rusqlite::Result<Vec<_>>>()
         })?;
         Ok(rows)
     }

@@ -50,11 +50,21 @@ pub(super) fn plan_units(
         return Err(Error::new(ErrorKind::Config, "run/part-of-replaced", message)
             .hint("choose the stage by its name alone"));
     }
+    let field = stage.units.as_ref().and_then(|units| units.key.as_ref()?.field.as_ref());
+    if let (Some(field), false) = (field, key.backfill.is_empty()) {
+        let message = format!(
+            "stage `{}` reads on from the greatest `{field}`, so there is no range of it to read once more",
+            key.stage
+        );
+        return Err(Error::new(ErrorKind::Config, "run/backfill-key", message)
+            .hint("`dil state reset` makes it begin anew; what it reads then takes the place of its files"));
+    }
     let input = StageInput {
         units: stage.units.as_ref(),
         now: run.as_of,
         values: &origin.values,
         latest,
+        backfill: !key.backfill.is_empty(),
         only: &only,
     };
     let history = |names: &[String]| run.ledger.histories(key, &run.run, names);

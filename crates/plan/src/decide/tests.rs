@@ -52,7 +52,8 @@ pub(super) fn plan(units: &Units, now: &str, ledger: &Ledger) -> Vec<Decision> {
 fn plan_only(units: &Units, now: &str, ledger: &Ledger, only: &[Selection]) -> Vec<Decision> {
     let latest = ledger.values().filter_map(|history| history.recorded_high).max();
     let values = Values::literal(Some(units)).unwrap();
-    let input = StageInput { units: Some(units), now: at(now), values: &values, latest, only };
+    let input =
+        StageInput { units: Some(units), now: at(now), values: &values, latest, backfill: false, only };
     decide(&input, look_up(ledger)).unwrap().map(Result::unwrap).collect()
 }
 
@@ -97,7 +98,14 @@ fn days_done(days: &[u32]) -> Ledger {
 #[test]
 fn a_stage_without_units_is_one_unit_that_runs_every_time() {
     let values = Values::literal(None).unwrap();
-    let input = StageInput { units: None, now: at("2020-01-01"), values: &values, latest: None, only: &[] };
+    let input = StageInput {
+        units: None,
+        now: at("2020-01-01"),
+        values: &values,
+        latest: None,
+        backfill: false,
+        only: &[],
+    };
     let known = ledger(&[("all", History { done_before: true, ..History::default() })]);
     let decisions: Vec<Decision> = decide(&input, look_up(&known)).unwrap().map(Result::unwrap).collect();
     let [Decision::Run(unit)] = &decisions[..] else { panic!("{decisions:?}") };
@@ -258,8 +266,14 @@ fn no_rows_upstream_make_no_units_in_any_interval() {
 fn what_the_ledger_cannot_tell_ends_the_plan() {
     let units = daily_until("2020-01-06");
     let values = Values::literal(Some(&units)).unwrap();
-    let input =
-        StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: &[] };
+    let input = StageInput {
+        units: Some(&units),
+        now: at("2020-02-01"),
+        values: &values,
+        latest: None,
+        backfill: false,
+        only: &[],
+    };
     let broken = |_: &[String]| Err(Error::new(ErrorKind::State, "state/corrupt", "unreadable"));
     let items: Vec<Result<Decision>> = decide(&input, broken).unwrap().collect();
     assert!(matches!(&items[..], [Err(error)] if error.code == "state/corrupt"));
@@ -269,8 +283,14 @@ fn what_the_ledger_cannot_tell_ends_the_plan() {
 fn a_million_units_are_not_held() {
     let units = time(json!({ "from": "0001-01-01", "to": "9999-01-01", "every": "day" }));
     let values = Values::literal(Some(&units)).unwrap();
-    let input =
-        StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: &[] };
+    let input = StageInput {
+        units: Some(&units),
+        now: at("2020-02-01"),
+        values: &values,
+        latest: None,
+        backfill: false,
+        only: &[],
+    };
     let asked = std::cell::Cell::new(0);
     let history = |names: &[String]| {
         asked.set(asked.get() + names.len());
@@ -284,8 +304,14 @@ fn a_million_units_are_not_held() {
 fn far_too_many_units_are_refused() {
     let units = time(json!({ "from": "0001-01-01", "to": "9999-01-01", "every": "PT1M" }));
     let values = Values::literal(Some(&units)).unwrap();
-    let input =
-        StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: &[] };
+    let input = StageInput {
+        units: Some(&units),
+        now: at("2020-02-01"),
+        values: &values,
+        latest: None,
+        backfill: false,
+        only: &[],
+    };
     let error = decide(&input, |_: &[String]| Ok(Vec::new())).err().unwrap();
     assert_eq!(error.code, "plan/too-many-units");
 }
@@ -360,8 +386,14 @@ fn a_unit_is_read_again_when_its_version_changes_and_else_not() {
     let read =
         |version: &str| History { done_before: true, version: Some(version.into()), ..History::default() };
     let known = ledger(&[("path=a", read("size=1")), ("path=b", read("size=1"))]);
-    let input =
-        StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: &[] };
+    let input = StageInput {
+        units: Some(&units),
+        now: at("2020-02-01"),
+        values: &values,
+        latest: None,
+        backfill: false,
+        only: &[],
+    };
     let decisions: Vec<Decision> = decide(&input, look_up(&known)).unwrap().map(Result::unwrap).collect();
     let found: Vec<(&str, Reason, Option<&str>)> = decisions
         .iter()
@@ -420,6 +452,30 @@ fn a_growing_key_reads_on_from_the_greatest_one() {
     // It was read, and there was nothing.
     let empty = History { done_before: true, ..History::default() };
     assert_eq!(key_runs(units, &[("all", empty)]), ["all all Onward"]);
+}
+
+#[test]
+fn a_backfill_reads_whole_units_and_no_further_than_what_is_published() {
+    let units = time(json!({ "from": "2020-01-01", "every": "month" }));
+    let plan = |own: Option<&str>, published: Option<&str>| {
+        let history = History { published_high: published.map(at), ..own.map(done).unwrap_or_default() };
+        let values = Values::literal(Some(&units)).unwrap();
+        let input = StageInput {
+            units: Some(&units),
+            now: at("2020-01-20"),
+            values: &values,
+            latest: None,
+            backfill: true,
+            only: &[],
+        };
+        let known = ledger(&[("time=2020-01-01T00:00:00Z", history)]);
+        runs(&decide(&input, look_up(&known)).unwrap().map(Result::unwrap).collect::<Vec<_>>())
+    };
+    // What reads on from the 10th would add what comes behind it a second time.
+    assert_eq!(plan(None, Some("2020-01-10")), ["01-01..01-10 New"]);
+    assert_eq!(plan(None, None), ["01-01..01-20 New"]);
+    assert_eq!(plan(Some("2020-01-10"), Some("2020-01-10")), [""; 0]);
+    assert_eq!(plan(Some("2020-01-10"), Some("2020-01-15")), ["01-01..01-15 Unfinished"]);
 }
 
 #[test]
@@ -600,7 +656,7 @@ proptest! {
             let mut list = ValueList::new(units.each.as_ref().unwrap());
             rows.iter().for_each(|row| list.push(row).unwrap());
             let values = Values::new(vec![list], ValueList::backlog(Some(&units))).unwrap();
-            let input = StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, only: &[] };
+            let input = StageInput { units: Some(&units), now: at("2020-02-01"), values: &values, latest: None, backfill: false, only: &[] };
             decide(&input, |names: &[String]| Ok(vec![None; names.len()])).unwrap().map(Result::unwrap).collect()
         };
         prop_assert_eq!(decisions(&rows), decisions(&turned));
