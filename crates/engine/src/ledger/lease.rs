@@ -101,7 +101,8 @@ impl LeaseGuard {
     /// Whether the ledger still names us, under our epoch. An expired lease that nobody took is still ours.
     pub(crate) fn is_held(&self, connection: &Connection) -> rusqlite::Result<bool> {
         let epoch: Option<u64> = connection
-            .query_row("SELECT epoch FROM lease WHERE flow = ?1", [&self.flow], |row| row.get(0))
+            .prepare_cached("SELECT epoch FROM lease WHERE flow = ?1")?
+            .query_row([&self.flow], |row| row.get(0))
             .optional()?;
         Ok(epoch == Some(self.epoch))
     }

@@ -101,9 +101,23 @@ pub(crate) enum Synced {
     Later,
 }
 
+/// The connection, and how its commits are synced: asking SQLite for what it does already takes as long as a small commit.
+struct Open {
+    connection: Connection,
+    synced: Option<Synced>,
+}
+
+impl Open {
+    fn new(connection: Connection) -> Mutex<Self> {
+        // More than there are statements that come with every unit.
+        connection.set_prepared_statement_cache_capacity(64);
+        Mutex::new(Self { connection, synced: None })
+    }
+}
+
 /// The ledger of one state folder.
 pub(crate) struct Ledger {
-    connection: Mutex<Connection>,
+    open: Mutex<Open>,
     path: PathBuf,
     /// Names this ledger in staging prefixes, so that nothing of another ledger is ever touched.
     pub(crate) id: String,
@@ -121,7 +135,7 @@ impl Ledger {
         let mut connection = Connection::open(&path).map_err(|cause| broken(&path, &cause))?;
         connection.busy_timeout(Duration::from_secs(10)).map_err(|cause| broken(&path, &cause))?;
         let id = schema::prepare(&mut connection, &path)?;
-        Ok(Self { connection: Mutex::new(connection), path, id })
+        Ok(Self { open: Open::new(connection), path, id })
     }
 
     /// Opens the ledger for looking at it; `None` if there is none.
@@ -138,7 +152,7 @@ impl Ledger {
             Connection::open_with_flags(&path, flags).map_err(|cause| broken(&path, &cause))?;
         connection.busy_timeout(Duration::from_secs(10)).map_err(|cause| broken(&path, &cause))?;
         let id = schema::prepare(&mut connection, &path)?;
-        Ok(Some(Self { connection: Mutex::new(connection), path, id }))
+        Ok(Some(Self { open: Open::new(connection), path, id }))
     }
 
     /// Makes a ledger in another folder that knows what this one knows, and has nothing to finish, to clear away or to go on with:
@@ -162,14 +176,14 @@ impl Ledger {
         copy.execute("UPDATE meta SET value = ?1 WHERE key = 'id'", [id]).map(|_| ()).map_err(fail)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         // A panic elsewhere cannot leave a transaction half done: dropping one rolls it back.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads.
     pub(crate) fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        query(&self.lock()).map_err(|cause| broken(&self.path, &cause))
+        query(&self.lock().connection).map_err(|cause| broken(&self.path, &cause))
     }
 
     /// Changes the ledger in one transaction, if `lease` is still held.
@@ -199,12 +213,15 @@ impl Ledger {
         synced: Synced,
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T> {
-        let mut connection = self.lock();
+        let mut open = self.lock();
         let done = durable(name, || -> rusqlite::Result<T> {
             // It cannot be set inside a transaction.
-            let level = if synced == Synced::Now { "FULL" } else { "NORMAL" };
-            connection.pragma_update(None, "synchronous", level)?;
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if open.synced != Some(synced) {
+                let level = if synced == Synced::Now { "FULL" } else { "NORMAL" };
+                open.connection.pragma_update(None, "synchronous", level)?;
+                open.synced = Some(synced);
+            }
+            let transaction = open.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = change(&transaction)?;
             transaction.commit()?;
             Ok(value)
