@@ -364,6 +364,26 @@ fn aged() -> Scenario {
     Scenario { name: "aged", runs, only: &["ledger.migrate"], ..Scenario::default() }
 }
 
+/// Writes a list of one site for each of two days.
+fn write_lists(scene: &Scene) {
+    std::fs::create_dir_all(scene.path("list")).expect("a folder");
+    for (day, site) in [(1, 1), (2, 2)] {
+        scene.write(&format!("list/2024-01-0{day}.csv"), &format!("id,status\n{site},active\n"));
+    }
+}
+
+fn followed() -> Scenario {
+    // Sites come one by one, each listed once, and their events are read while the others are still to come.
+    let sites = "{ units: { time: { from: 2024-01-01, to: 2024-01-03, every: day } }, \
+         read: { files: { path: 'list/{{ low | date }}.csv' }, format: csv } }";
+    let flow = TwoStage { sites, ..TwoStage::default() };
+    let runs = vec![
+        Run { before: write_lists, ..Run::up_to("2024-02-01") },
+        Run { before: write_lists, ..Run::up_to("2024-02-01") },
+    ];
+    Scenario { name: "followed", flow, runs, ..Scenario::default() }
+}
+
 fn slow() -> Scenario {
     // Each answer takes longer than a third of the lease, so every run renews it.
     let pace = Some((Duration::from_millis(120), "300ms"));
@@ -418,6 +438,11 @@ fn no_row_is_lost_or_doubled_between_checkpoints() {
 #[test]
 fn no_row_is_lost_or_doubled_when_old_rows_are_forgotten() {
     housekeeping().sweep();
+}
+
+#[test]
+fn no_row_is_lost_or_doubled_when_a_stage_follows_another() {
+    followed().sweep();
 }
 
 #[test]
@@ -479,6 +504,7 @@ fn every_boundary_in_the_sources_is_crossed_by_a_sweep() {
         losing(),
         housekeeping(),
         aged(),
+        followed(),
         slow(),
     ];
     let crossed: BTreeSet<String> =

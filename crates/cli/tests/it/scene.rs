@@ -122,6 +122,8 @@ pub(crate) struct TwoStage<'a> {
     pub(crate) time: &'a str,
     /// Without `units.time`: a unit is all of a site.
     pub(crate) undivided: bool,
+    /// The stage `sites`, as a YAML flow mapping.
+    pub(crate) sites: &'a str,
     /// `convert`.
     pub(crate) convert: &'a str,
     /// More of `write.files`.
@@ -138,6 +140,10 @@ pub(crate) const BY_CURSOR: &str = "query: { from: '{{ low | epoch }}', to: '{{ 
 pub(crate) const UNDIVIDED: &str = "query: { from: '2024-01-01T00:00:00Z', to: '${to}T00:00:00Z', limit: 3 }, \
      paginate: { cursor: { body: meta.next_cursor, param: cursor } }";
 
+/// All sites in one list.
+pub(crate) const SITES: &str =
+    "{ read: { http: { connection: api, path: /single/sites }, format: json, rows_at: data.items } }";
+
 impl Default for TwoStage<'_> {
     fn default() -> Self {
         Self {
@@ -146,6 +152,7 @@ impl Default for TwoStage<'_> {
             format: "json",
             time: "",
             undivided: false,
+            sites: SITES,
             convert: "[]",
             files: "format: parquet",
             more: "",
@@ -155,7 +162,7 @@ impl Default for TwoStage<'_> {
 
 impl TwoStage<'_> {
     fn yaml(&self, url: &str) -> String {
-        let Self { style, request, format, time, undivided, convert, files, more } = self;
+        let Self { style, request, format, time, undivided, sites, convert, files, more } = self;
         let time = format!("time: {{ from: 2024-01-01, to: '${{to}}', every: month{time} }}");
         let time = if *undivided { "" } else { &time };
         let rows_at = if *format == "json" { "rows_at: data.items" } else { "" };
@@ -165,8 +172,7 @@ vars: {{ to: now }}
 connections:
   api: {{ http: {{ base: '{url}', retry: {{ wait: 10ms..50ms, attempts: 3 }} }} }}
 stages:
-  sites:
-    read: {{ http: {{ connection: api, path: /single/sites }}, format: json, rows_at: data.items }}
+  sites: {sites}
   events:
     units:
       each: {{ rows_of: sites, fields: [id], where: {{ status: active }} }}
