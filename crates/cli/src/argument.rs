@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use dil_model::Interval;
+use dil_engine::{EnvSecrets, Server, Settings};
+use dil_model::secret::{Secret, SecretStore as _};
+use dil_model::{Error, Interval};
 use jiff::Timestamp;
 
 use crate::exit::Exit;
@@ -20,7 +22,7 @@ pub(crate) struct Arguments {
 
 fn after_help() -> String {
     format!(
-        "{}\n\nEnvironment:\n  DIL_STATE          the folder of the ledger, as --state\n  DIL_SECRET_<NAME>  \
+        "{}\n\nEnvironment:\n  DIL_STATE          the folder of the ledger, as --state\n  DIL_LEDGER         the server with the ledger, as --ledger\n  DIL_SECRET_<NAME>  \
          the text of ${{secret:NAME}}\n  DIL_SECRETS        a folder with one file a secret, named after it\n  \
          DIL_LOG            log lines of dil itself on stderr: error, warn, info, debug, trace\n  \
          NO_COLOR           no colours",
@@ -31,9 +33,14 @@ fn after_help() -> String {
 /// What every command understands.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
-    /// The folder of the ledger: what is recorded, for all flows that use it
+    /// The folder of the ledger and of kept rows: what is recorded, for all flows that use it
     #[arg(long, global = true, env = "DIL_STATE", hide_env = true, value_name = "DIR", default_value_os_t = dil_engine::default_state_dir(), help_heading = "Everywhere")]
     pub(crate) state: PathBuf,
+
+    /// A database server with the ledger, which machines can share: postgres://USER@HOST/DATABASE or
+    /// mysql://USER@HOST/DATABASE, with the password in DIL_SECRET_LEDGER. Without it, a file in the state folder
+    #[arg(long, global = true, env = "DIL_LEDGER", hide_env = true, value_name = "URL", help_heading = "Everywhere")]
+    pub(crate) ledger: Option<String>,
 
     /// How a run tells what happens: `auto` draws progress on a terminal and prints lines of text elsewhere
     #[arg(
@@ -56,6 +63,19 @@ pub(crate) struct Common {
         help_heading = "Everywhere"
     )]
     pub(crate) color: ColorChoice,
+}
+
+impl Common {
+    /// Where state and secrets are.
+    pub(crate) fn settings(&self) -> Result<Settings, Error> {
+        let server = self.ledger.as_ref().filter(|address| !address.is_empty());
+        let server = server.map(|address| address.parse::<Server>()).transpose()?;
+        let ledger = server.map(|server| {
+            let password = EnvSecrets.secret("LEDGER").ok();
+            server.with_password(password.as_ref().map(Secret::expose))
+        });
+        Ok(Settings { ledger, ..Settings::new(self.state.clone()) })
+    }
 }
 
 /// How a run tells what happens.

@@ -105,7 +105,7 @@ pub fn plan<'a>(
     settings: &Settings,
     options: &'a PlanOptions,
 ) -> Result<(PlanReport, impl Iterator<Item = Result<StagePlan>> + use<'a>)> {
-    let ledger = Ledger::open_existing(&settings.state_dir)?;
+    let ledger = Ledger::open_existing(&settings.place())?;
     let report = PlanReport {
         flow: flow.flow.flow.clone(),
         description: flow.flow.description.clone(),

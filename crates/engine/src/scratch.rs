@@ -17,19 +17,19 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Copies the ledger, if there is one.
+    /// Copies what the ledger knows of a flow, if there is one.
     ///
     /// # Errors
     /// `State` if it cannot be read, `Storage` if there is no room for the copy.
-    pub fn of(settings: &Settings) -> Result<Self> {
+    pub fn of(settings: &Settings, flow: &str) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("dil-scratch-")
             .tempdir()
             .map_err(|cause| Error::storage("making a folder in", &std::env::temp_dir(), &cause))?;
-        if let Some(ledger) = Ledger::open_existing(&settings.state_dir)? {
-            ledger.copy_to(folder.path())?;
+        if let Some(ledger) = Ledger::open_existing(&settings.place())? {
+            ledger.copy_to(folder.path(), flow)?;
         }
-        let settings = Settings { state_dir: folder.path().to_owned(), ..settings.clone() };
+        let settings = Settings { state_dir: folder.path().to_owned(), ledger: None, ..settings.clone() };
         Ok(Self { settings, _folder: folder })
     }
 

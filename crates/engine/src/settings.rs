@@ -12,12 +12,15 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::choice::Choice;
+use crate::ledger::{Place, Server};
 
 /// Where state and secrets are.
 #[derive(Clone)]
 pub struct Settings {
-    /// The folder of the ledger and of the rows that runs keep.
+    /// The folder of the rows that runs keep, and of the ledger unless that is on a server.
     pub state_dir: PathBuf,
+    /// The server with the ledger.
+    pub ledger: Option<Server>,
     /// Where `${secret:NAME}` finds its text.
     pub secrets: Arc<dyn SecretStore>,
     /// How long the lease on a flow lasts without being renewed; it is renewed three times in that time.
@@ -27,7 +30,12 @@ pub struct Settings {
 impl Settings {
     /// Settings with the default lease and secrets from the environment.
     pub fn new(state_dir: PathBuf) -> Self {
-        Self { state_dir, secrets: Arc::new(EnvSecrets), lease: default_lease() }
+        Self { state_dir, ledger: None, secrets: Arc::new(EnvSecrets), lease: default_lease() }
+    }
+
+    /// Where the ledger is.
+    pub fn place(&self) -> Place {
+        self.ledger.clone().map_or_else(|| Place::Folder(self.state_dir.clone()), Place::Server)
     }
 }
 

@@ -28,7 +28,7 @@ pub fn set_watermark(
     to: Timestamp,
     dry_run: bool,
 ) -> Result<MoveReport> {
-    let ledger = LedgerView::open(&settings.state_dir)?;
+    let ledger = LedgerView::open(&settings.place())?;
     let moved = moved(flow, &ledger, (stage, only), to)?;
     let mut report = MoveReport::default();
     for (unit, nominal_high) in &moved {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::key::Field;
 
@@ -31,8 +32,8 @@ impl Names {
     ///
     /// Fields stand in the order of their names, so neither the order in the flow file nor that of the upstream rows
     /// matters. The interval is named by its first instant only, so that a unit keeps its name while its end moves. A text is
-    /// quoted as JSON where it could be taken for something else: different units never share a name. A unit without
-    /// values and interval is `all`.
+    /// quoted as JSON where it could be taken for something else: different units never share a name. Of a long text the
+    /// beginning and a digest stand there: `path="reports/2024/…"#0f3a…`. A unit without values and interval is `all`.
     pub(crate) fn signature(&self, fields: &[Field<'_>], low: Option<Low>) -> String {
         let mut text = String::with_capacity(64);
         for (name, at) in &self.0 {
@@ -58,11 +59,13 @@ pub fn has_value(signature: &str, name: &str, value: &str) -> bool {
     let mut rest = signature;
     while let Some((key, behind)) = token(rest) {
         let Some((found, behind)) = behind.strip_prefix('=').and_then(token) else { return false };
-        let text = match found.starts_with('"') {
-            true => serde_json::from_str::<String>(found).unwrap_or_default(),
-            false => found.to_owned(),
+        let (digest, behind) = behind.split_at(behind.find(',').unwrap_or(behind.len()));
+        let same = match found.starts_with('"') {
+            true if digest.is_empty() => serde_json::from_str::<String>(found).is_ok_and(|found| found == value),
+            true => digest.strip_prefix('#') == Some(&digest_of(value)),
+            false => found == value,
         };
-        if key == name && text == value {
+        if key == name && same {
             return true;
         }
         rest = behind.strip_prefix(',').unwrap_or_default();
@@ -99,9 +102,28 @@ fn spell(field: &Field<'_>, into: &mut String) {
     match field {
         Field::Bool(value) => into.push_str(if *value { "true" } else { "false" }),
         Field::Number(text) => into.push_str(text),
-        Field::Text(text) if is_plain(text) && !looks_typed(text) => into.push_str(text),
-        Field::Text(text) => into.push_str(&Value::from(text.as_ref()).to_string()),
+        Field::Text(text) if text.len() <= LONG && is_plain(text) && !looks_typed(text) => into.push_str(text),
+        Field::Text(text) if text.len() <= LONG => into.push_str(&Value::from(text.as_ref()).to_string()),
+        Field::Text(text) => {
+            let shown: String = text.chars().take(SHOWN).collect();
+            let _ = write!(into, "{}#{}", Value::from(shown), digest_of(text));
+        }
     }
+}
+
+/// A longer text, in bytes, is named by its beginning and a digest: databases have an upper bound for keys.
+const LONG: usize = 200;
+
+/// So many characters of a long text stand in the name.
+const SHOWN: usize = 60;
+
+/// The first 128 bits of a text's SHA-256, in hexadecimal.
+fn digest_of(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().take(16).fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 fn is_plain(text: &str) -> bool {
@@ -132,6 +154,21 @@ mod tests {
     fn check(each: Value, low: Option<&str>, expect: &str) {
         let each: EachRow = serde_json::from_value(each).unwrap();
         assert_eq!(signature(&each, low.map(|low| low.parse().unwrap())), expect);
+    }
+
+    #[test]
+    fn a_long_text_is_named_by_its_beginning_and_a_digest() {
+        let (long, other) = ("x".repeat(5000), "x".repeat(5001));
+        let name = |text: &str| signature(&EachRow::from_iter([("path".to_owned(), json!(text))]), None);
+        let begin = "x".repeat(60);
+        // The digest is that of sha256sum.
+        assert_eq!(name(&long), format!("path=\"{begin}\"#c59d3c0480cc2d71d8f646e735e92da6"));
+        assert_ne!(name(&long), name(&other));
+        assert!(has_value(&format!("{},time=2024-01-01T00:00:00Z", name(&long)), "path", &long));
+        assert!(has_value(&format!("a=1,{},z=2", name(&long)), "z", "2"));
+        assert!(!has_value(&name(&long), "path", &other));
+        // What a text of that name would be called is quoted as a whole.
+        assert_ne!(name(&name(&long)), name(&long));
     }
 
     #[test]

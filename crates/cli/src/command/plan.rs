@@ -14,7 +14,7 @@ use crate::{flow_file, running, summary};
 
 pub(super) fn run(common: &Common, arguments: &PlanArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let flow = flow_file::load(&arguments.flow)?;
-    let settings = Settings::new(common.state.clone());
+    let settings = common.settings()?;
     let now = arguments.as_of.unwrap_or_else(Timestamp::now);
     let options = PlanOptions { now, skipped: arguments.skipped };
     let scratch = match dil_engine::auxiliary(&flow).filter(|_| arguments.with_upstream) {
@@ -44,7 +44,7 @@ fn run_upstream(
     now: Timestamp,
     terminal: &Terminal,
 ) -> Result<Scratch, Failure> {
-    let scratch = Scratch::of(settings)?;
+    let scratch = Scratch::of(settings, &flow.flow.flow)?;
     let options = RunOptions {
         workers: 0,
         worker_command: Vec::new(),

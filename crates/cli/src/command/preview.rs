@@ -1,6 +1,6 @@
 //! `dil preview`: the first rows of a stage and their schema.
 
-use dil_engine::{Preview, Settings};
+use dil_engine::Preview;
 use dil_model::arrow::datatypes::Schema;
 use dil_model::arrow::record_batch::RecordBatch;
 use dil_model::schema::name_of;
@@ -22,7 +22,7 @@ pub(super) fn run(
     let flow = flow_file::load(&arguments.flow)?;
     let stage = arguments.stage.as_ref().or_else(|| flow.order().last());
     let stage = stage.ok_or_else(|| usage("preview/no-stage", "the flow has no stage"))?;
-    let settings = Settings::new(common.state.clone());
+    let settings = common.settings()?;
     let reading = dil_engine::preview(&flow, &settings, stage, arguments.rows, Timestamp::now());
     let preview = running::block_on(reading)??;
     terminal.print(&shown(terminal.out, &preview)?)?;

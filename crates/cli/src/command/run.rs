@@ -1,6 +1,6 @@
 //! `dil run`: runs a flow, or goes on with its interrupted run.
 
-use dil_engine::{Choice, RunOptions, Settings};
+use dil_engine::{Choice, RunOptions};
 use dil_model::Error;
 use jiff::Timestamp;
 
@@ -49,7 +49,7 @@ pub(super) fn start(
         choice: Choice::parse(&how.only, how.retry_failed, &flow, now)?,
         backfill: how.backfill.clone(),
     };
-    let settings = Settings::new(common.state.clone());
+    let settings = common.settings()?;
     let ended = running::block_on(running::follow(&flow, &settings, &options, terminal))??;
     summary::tell(terminal, &ended)
 }

@@ -15,7 +15,7 @@ const NAMES: [&str; 9] =
 
 pub(super) fn run(common: &Common, arguments: &RunsArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let flow = arguments.flow.as_deref().map(flow_file::name).transpose()?;
-    let ledger = LedgerView::open(&common.state)?;
+    let ledger = LedgerView::open(&common.settings()?.place())?;
     refuse_unknown(&ledger, flow.as_deref(), None)?;
     let runs = ledger.runs(flow.as_deref(), arguments.limit)?;
     list(terminal, arguments.format, &runs, &NAMES, |runs| table(terminal.out, runs))?;

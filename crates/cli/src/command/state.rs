@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, IsTerminal as _};
 
-use dil_engine::{LedgerView, ResetReport, Settings, StageRow};
+use dil_engine::{LedgerView, ResetReport, StageRow};
 use jiff::Timestamp;
 
 use super::known::refuse_unknown;
@@ -31,7 +31,7 @@ pub(super) fn run(common: &Common, command: &StateCommand, terminal: &Terminal) 
 
 fn show(common: &Common, flow: Option<&str>, format: Listing, terminal: &Terminal) -> Result<Exit, Failure> {
     let flow = flow.map(flow_file::name).transpose()?;
-    let ledger = LedgerView::open(&common.state)?;
+    let ledger = LedgerView::open(&common.settings()?.place())?;
     refuse_unknown(&ledger, flow.as_deref(), None)?;
     let stages = ledger.stages(flow.as_deref())?;
     list(terminal, format, &stages, &NAMES, |stages| shown(terminal.out, stages))?;
@@ -117,7 +117,7 @@ impl Change<'_> {
 
 fn reset(common: &Common, flow: &str, stage: &str, sure: Sure, terminal: &Terminal) -> Result<Exit, Failure> {
     let flow = flow_file::name(flow)?;
-    let ledger = LedgerView::open(&common.state)?;
+    let ledger = LedgerView::open(&common.settings()?.place())?;
     refuse_unknown(&ledger, Some(&flow), Some(stage))?;
     let change = Change { terminal, ledger: &ledger, flow: &flow, sure };
     let files = ledger.reset(&flow, stage, true)?.files;
@@ -130,7 +130,7 @@ fn reset(common: &Common, flow: &str, stage: &str, sure: Sure, terminal: &Termin
 
 fn forget(common: &Common, which: &WhichUnits, sure: Sure, terminal: &Terminal) -> Result<Exit, Failure> {
     let filter = filter(which, None)?;
-    let ledger = LedgerView::open(&common.state)?;
+    let ledger = LedgerView::open(&common.settings()?.place())?;
     let Some(flow) = filter.flow.clone() else {
         let hint = "`dil state show` lists the flows that are recorded";
         return Err(usage("state/no-flow", "name the flow whose units are to be forgotten".to_owned())
@@ -152,8 +152,8 @@ fn set_watermark(
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let flow = flow_file::load(file)?;
-    let settings = Settings::new(common.state.clone());
-    let ledger = LedgerView::open(&common.state)?;
+    let settings = common.settings()?;
+    let ledger = LedgerView::open(&common.settings()?.place())?;
     let change = Change { terminal, ledger: &ledger, flow: &flow.flow.flow, sure };
     change.make("record", |dry_run| {
         let report = dil_engine::set_watermark(&flow, &settings, (stage, unit), to, dry_run)?;

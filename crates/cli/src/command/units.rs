@@ -36,7 +36,7 @@ const SHOWN: u32 = 1_000;
 
 pub(super) fn run(common: &Common, arguments: &UnitsArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let filter = filter(&arguments.which, arguments.limit)?;
-    let ledger = LedgerView::open(&common.state)?;
+    let ledger = LedgerView::open(&common.settings()?.place())?;
     refuse_unknown(&ledger, filter.flow.as_deref(), filter.stage.as_deref())?;
     if arguments.format != Listing::Table {
         let mut stream = Stream::new(terminal, arguments.format == Listing::Json, &NAMES);

@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
     use crate::commit::recover;
-    use crate::ledger::PublishedUnit;
+    use crate::ledger::{Place, PublishedUnit};
 
     const NONE: Duration = Duration::ZERO;
 
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn who_lost_the_lease_takes_nothing_back() {
         let root = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(&root.path().join("state")).unwrap();
+        let ledger = Ledger::open(&Place::Folder(root.path().join("state"))).unwrap();
         let files = ["a", "b"].map(|name| staged(root.path(), name, Output::Write)).to_vec();
         let publication = publication(root.path(), files, None);
         let sleeper = ledger.take_lease("flow", NONE).unwrap();
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_publication_that_cannot_be_finished_leaves_nothing_visible_and_is_told_once() {
         let root = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(&root.path().join("state")).unwrap();
+        let ledger = Ledger::open(&Place::Folder(root.path().join("state"))).unwrap();
         let files = ["a", "b"].map(|name| staged(root.path(), name, Output::Write)).to_vec();
         let lost = files[1].staged.clone();
         let lease = ledger.take_lease("flow", NONE).unwrap();
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn a_folder_that_was_exchanged_stays_so() {
         let root = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(&root.path().join("state")).unwrap();
+        let ledger = Ledger::open(&Place::Folder(root.path().join("state"))).unwrap();
         let lease = ledger.take_lease("flow", NONE).unwrap();
         let fresh = root.path().join("fresh").to_string_lossy().into_owned();
         let swap = Swap { fresh, mark: "mark".to_owned() };

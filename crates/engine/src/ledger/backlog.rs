@@ -5,8 +5,8 @@
 
 use dil_model::Result;
 use dil_model::unit::EachRow;
-use rusqlite::{OptionalExtension as _, params};
 
+use super::db::{Param, params};
 use super::run::{now_microseconds, unreadable};
 use super::{LeaseGuard, Ledger, StageKey, Synced, low_of};
 
@@ -47,25 +47,37 @@ impl Ledger {
         let owing = new.owing.iter().map(|(signature, each)| Ok((signature, encoded(each)?)));
         let owing = owing.collect::<Result<Vec<_>>>()?;
         let StageKey { flow, stage, backfill } = key;
-        self.write(lease, "unit.plan", Synced::Later, |transaction| {
+        let now = now_microseconds();
+        let rows: Vec<[Param<'_>; 9]> = owing
+            .iter()
+            .map(|(signature, each)| {
+                let low = Param::Int(Some(low_of(signature)));
+                let [flow, stage, backfill, signature, state, run, now, each] =
+                    params![flow, stage, backfill, **signature, "planned", run, now, each];
+                [flow, stage, backfill, low, signature, state, run, now, each]
+            })
+            .collect();
+        self.write(lease, "unit.plan", Synced::Later, |session| {
             if let Some(division) = &new.division {
-                transaction.execute(
-                    "INSERT OR REPLACE INTO stage_division VALUES (?1, ?2, ?3)",
-                    [flow, stage, division],
+                session.execute(
+                    "INSERT INTO stage_division (flow, stage, spelt) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (flow, stage) DO UPDATE SET spelt = ?3",
+                    &params![flow, stage, division],
                 )?;
             }
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO unit (flow, stage, backfill, low, signature, state, run, updated, each)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 'planned', ?6, ?7, ?8)
-                 ON CONFLICT (flow, stage, backfill, low, signature) DO UPDATE SET
-                     state = CASE WHEN state IN ('done', 'forgotten') THEN 'planned' ELSE state END, each = ?8",
+            session.insert_many(
+                "INSERT INTO unit (flow, stage, backfill, low, signature, state, run, updated, \"each\")",
+                "ON CONFLICT (flow, stage, backfill, low, signature) DO UPDATE SET
+                     state = CASE WHEN unit.state IN ('done', 'forgotten') THEN 'planned' ELSE unit.state END,
+                     \"each\" = excluded.\"each\"",
+                &rows,
             )?;
-            let now = now_microseconds();
-            for (signature, each) in &owing {
-                insert.execute(params![flow, stage, backfill, low_of(signature), signature, run, now, each])?;
-            }
             for used in &new.used {
-                transaction.execute("INSERT OR IGNORE INTO planned_rows VALUES (?1, ?2, ?3)", [flow, stage, used])?;
+                session.execute(
+                    "INSERT INTO planned_rows (flow, stage, run) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (flow, stage, run) DO UPDATE SET run = ?3",
+                    &params![flow, stage, used],
+                )?;
             }
             Ok(())
         })
@@ -77,55 +89,44 @@ impl Ledger {
         stage: StageKey<'_>,
         mut visit: impl FnMut(&EachRow) -> Result<()>,
     ) -> Result<()> {
-        self.read(|connection| {
-            let mut query = connection.prepare_cached(
-                "SELECT DISTINCT each FROM unit WHERE flow = ?1 AND stage = ?2 AND backfill = ?3 AND state <> 'done'
-                 AND state <> 'forgotten' AND each IS NOT NULL",
-            )?;
-            let mut rows = query.query([stage.flow, stage.stage, stage.backfill])?;
-            while let Some(row) = rows.next()? {
-                let text: String = row.get(0)?;
-                let each = serde_json::from_str(&text).map_err(|_| unreadable("a unit's values"));
-                if let Err(error) = each.and_then(|each| visit(&each)) {
-                    return Ok(Err(error));
-                }
-            }
-            Ok(Ok(()))
-        })?
+        self.each(
+            "SELECT DISTINCT \"each\" FROM unit WHERE flow = ?1 AND stage = ?2 AND backfill = ?3 AND state <> 'done'
+             AND state <> 'forgotten' AND \"each\" IS NOT NULL",
+            &params![stage.flow, stage.stage, stage.backfill],
+            |row| {
+                let each = serde_json::from_str(row.text(0)?.unwrap_or_default());
+                Ok(each.map_err(|_| unreadable("a unit's values")).and_then(|each| visit(&each)))
+            },
+        )
     }
 
     /// How the stage was divided when it was first planned.
     pub(crate) fn division(&self, flow: &str, stage: &str) -> Result<Option<String>> {
-        self.read(|connection| {
-            connection
-                .query_row(
-                    "SELECT spelt FROM stage_division WHERE flow = ?1 AND stage = ?2",
-                    [flow, stage],
-                    |row| row.get(0),
-                )
-                .optional()
+        self.read(|session| {
+            session.first(
+                "SELECT spelt FROM stage_division WHERE flow = ?1 AND stage = ?2",
+                &params![flow, stage],
+                |row| row.get(0),
+            )
         })
     }
 
     /// The kept rows of `upstream` that units of `stage` are planned from: those of `run`, and those that no run has put
     /// into the backlog. Of a unit that is read in full every time, only the latest rows count.
     pub(crate) fn rows_for(&self, stage: StageKey<'_>, upstream: &str, run: &str) -> Result<Vec<KeptFile>> {
-        self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT f.path, f.run FROM file f
-                     JOIN unit u ON u.flow = f.flow AND u.stage = f.stage AND u.backfill = ?5 AND u.low = dil_low(f.signature)
-                         AND u.signature = f.signature
-                     WHERE f.flow = ?1 AND f.stage = ?2 AND f.output = 'rows'
-                     AND (u.recorded_high IS NOT NULL OR u.recorded_key IS NOT NULL OR f.run = u.done_run)
-                     AND (f.run = ?4 OR NOT EXISTS (
-                         SELECT 1 FROM planned_rows p WHERE p.flow = ?1 AND p.stage = ?3 AND p.run = f.run))
-                     ORDER BY f.path",
-                )?
-                .query_map([stage.flow, upstream, stage.stage, run, stage.backfill], |row| {
-                    Ok(KeptFile { path: row.get(0)?, run: row.get(1)? })
-                })?
-                .collect()
+        self.read(|session| {
+            session.all(
+                "SELECT f.path, f.run FROM file f
+                 JOIN unit u ON u.flow = f.flow AND u.stage = f.stage AND u.backfill = ?5 AND u.low = f.low
+                     AND u.signature = f.signature
+                 WHERE f.flow = ?1 AND f.stage = ?2 AND f.output = 'rows'
+                 AND (u.recorded_high IS NOT NULL OR u.recorded_key IS NOT NULL OR f.run = u.done_run)
+                 AND (f.run = ?4 OR NOT EXISTS (
+                     SELECT 1 FROM planned_rows p WHERE p.flow = ?1 AND p.stage = ?3 AND p.run = f.run))
+                 ORDER BY f.path",
+                &params![stage.flow, upstream, stage.stage, run, stage.backfill],
+                |row| Ok(KeptFile { path: row.get(0)?, run: row.get(1)? }),
+            )
         })
     }
 
@@ -143,15 +144,15 @@ impl Ledger {
         stage: &str,
     ) -> Result<Option<(String, String)>> {
         // `0` is the character after `/`: everything below the folder sorts between the two.
-        self.read(|connection| {
-            connection
-                .query_row(
-                    "SELECT flow, stage FROM file WHERE path > ?1 || '/' AND path < ?1 || '0' AND output = 'write'
-                     AND NOT (flow = ?2 AND stage = ?3) LIMIT 1",
-                    [folder.trim_end_matches('/'), flow, stage],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )
-                .optional()
+        let folder = folder.trim_end_matches('/');
+        let (after, before) = (format!("{folder}/"), format!("{folder}0"));
+        self.read(|session| {
+            session.first(
+                "SELECT flow, stage FROM file WHERE path > ?1 AND path < ?2 AND output = 'write'
+                 AND NOT (flow = ?3 AND stage = ?4) LIMIT 1",
+                &params![after, before, flow, stage],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
         })
     }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use dil_model::Result;
 use jiff::Timestamp;
-use rusqlite::{Transaction, params, params_from_iter};
 use serde::Serialize;
 
+use super::db::{Session, Sql, params};
 use super::run::now_microseconds;
 use super::view::{LedgerView, UnitFilter};
 use super::{LeaseGuard, Synced, low_of};
@@ -17,7 +17,7 @@ const LEASE: Duration = Duration::from_secs(15);
 
 /// What an entry looks like of which nothing is known any more, but for its count of attempts, which names its files.
 const FORGOTTEN: &str = "state = 'forgotten', recorded_high = NULL, recorded_key = NULL, recorded_at = NULL, version = NULL, done_before = 0,
-     rows = 0, bytes = 0, requests = 0, milliseconds = 0, error = NULL, work = NULL, position = NULL, manifest = NULL, done_run = NULL";
+     \"rows\" = 0, bytes = 0, requests = 0, milliseconds = 0, error = NULL, work = NULL, position = NULL, manifest = NULL, done_run = NULL";
 
 /// What a reset forgot, or would.
 #[derive(Debug, Clone, Serialize)]
@@ -61,20 +61,20 @@ impl LedgerView {
         }
         self.leased(flow, |lease| {
             let report = self.forgettable(flow, stage)?;
-            self.ledger.write(lease, "stage.reset", Synced::Now, |transaction| {
-                transaction.execute(
+            self.ledger.write(lease, "stage.reset", Synced::Now, |session| {
+                session.execute(
                     &format!("UPDATE unit SET {FORGOTTEN} WHERE flow = ?1 AND stage = ?2"),
-                    [flow, stage],
+                    &params![flow, stage],
                 )?;
-                transaction.execute(
+                session.execute(
                     "DELETE FROM stage_run WHERE stage = ?2
                      AND run IN (SELECT run FROM run WHERE flow = ?1 AND state IN ('running', 'stopped'))",
-                    [flow, stage],
+                    &params![flow, stage],
                 )?;
                 for table in ["stage_schema", "stage_division", "planned_rows"] {
-                    transaction.execute(
+                    session.execute(
                         &format!("DELETE FROM {table} WHERE flow = ?1 AND stage = ?2"),
-                        [flow, stage],
+                        &params![flow, stage],
                     )?;
                 }
                 Ok(report)
@@ -86,7 +86,7 @@ impl LedgerView {
     fn forgettable(&self, flow: &str, stage: &str) -> Result<ResetReport> {
         let count = |table: &str, which: &str| {
             let query = format!("SELECT count(*) FROM {table} WHERE flow = ?1 AND stage = ?2 AND {which}");
-            self.ledger.read(|connection| connection.query_row(&query, [flow, stage], |row| row.get(0)))
+            self.ledger.read(|session| session.one(&query, &params![flow, stage], |row| row.get(0)))
         };
         let schema = self.ledger.stage_schema(flow, stage, "read")?;
         Ok(ResetReport {
@@ -102,20 +102,19 @@ impl LedgerView {
     /// `Lease` while a run of the flow is under way, `State`.
     pub fn forget(&self, flow: &str, filter: &UnitFilter, dry_run: bool) -> Result<u64> {
         let filter = UnitFilter { flow: Some(flow.to_owned()), limit: None, ..filter.clone() };
-        let (condition, parameters) = filter.condition();
         if dry_run {
-            let query = format!("SELECT count(*) FROM unit WHERE {condition}");
-            return self.ledger.read(|connection| {
-                connection.query_row(&query, params_from_iter(parameters), |row| row.get(0))
-            });
+            return Ok(self.ledger.meant(&filter)?.len() as u64);
         }
         self.leased(flow, |lease| {
-            self.ledger.write(lease, "unit.forget", Synced::Now, |transaction| {
-                let changed = transaction.execute(
-                    &format!("UPDATE unit SET {FORGOTTEN} WHERE {condition}"),
-                    params_from_iter(parameters),
-                )?;
-                Ok(changed as u64)
+            let meant = self.ledger.meant(&filter)?;
+            let statement = format!(
+                "UPDATE unit SET {FORGOTTEN} WHERE flow = ?1 AND stage = ?2 AND backfill = ?3 AND low = ?4 AND signature = ?5"
+            );
+            self.ledger.write(lease, "unit.forget", Synced::Now, |session| {
+                for (stage, backfill, low, signature) in &meant {
+                    session.execute(&statement, &params![flow, stage, backfill, *low, signature])?;
+                }
+                Ok(meant.len() as u64)
             })
         })
     }
@@ -133,8 +132,8 @@ impl LedgerView {
             let mut moved = moved.peekable();
             while moved.peek().is_some() {
                 let part: Vec<Moved> = moved.by_ref().take(4096).collect::<Result<_>>()?;
-                self.ledger.write(lease, "unit.move", Synced::Later, |transaction| {
-                    part.iter().try_for_each(|unit| move_unit(transaction, (flow, stage), unit))
+                self.ledger.write(lease, "unit.move", Synced::Later, |session| {
+                    part.iter().try_for_each(|unit| move_unit(session, (flow, stage), unit))
                 })?;
             }
             Ok(())
@@ -151,29 +150,25 @@ impl LedgerView {
     }
 }
 
-fn move_unit(
-    transaction: &Transaction<'_>,
-    (flow, stage): (&str, &str),
-    unit: &Moved,
-) -> rusqlite::Result<()> {
+fn move_unit(session: &Session<'_>, (flow, stage): (&str, &str), unit: &Moved) -> Sql<()> {
     let low = low_of(&unit.signature);
     let now = now_microseconds();
     match unit.high.map(Timestamp::as_microsecond) {
-        Some(high) => transaction
-            .prepare_cached(
-                "INSERT INTO unit (flow, stage, backfill, low, signature, state, recorded_high, recorded_at, done_before,
-                     run, updated)
-                 VALUES (?1, ?2, '', ?3, ?4, 'done', ?5, ?6, 1, '', ?6)
-                 ON CONFLICT (flow, stage, backfill, low, signature) DO UPDATE SET state = 'done', recorded_high = ?5,
-                     recorded_at = ?6, done_before = 1, updated = ?6, error = NULL, work = NULL, position = NULL,
-                     manifest = NULL",
-            )?
-            .execute(params![flow, stage, low, unit.signature, high, now])?,
-        None => transaction
-            .prepare_cached(&format!(
+        Some(high) => session.execute(
+            "INSERT INTO unit (flow, stage, backfill, low, signature, state, recorded_high, recorded_at, done_before,
+                 run, updated)
+             VALUES (?1, ?2, '', ?3, ?4, 'done', ?5, ?6, 1, '', ?6)
+             ON CONFLICT (flow, stage, backfill, low, signature) DO UPDATE SET state = 'done', recorded_high = ?5,
+                 recorded_at = ?6, done_before = 1, updated = ?6, error = NULL, work = NULL, position = NULL,
+                 manifest = NULL",
+            &params![flow, stage, low, unit.signature, high, now],
+        )?,
+        None => session.execute(
+            &format!(
                 "UPDATE unit SET {FORGOTTEN} WHERE flow = ?1 AND stage = ?2 AND backfill = '' AND low = ?3 AND signature = ?4"
-            ))?
-            .execute(params![flow, stage, low, unit.signature])?,
+            ),
+            &params![flow, stage, low, unit.signature],
+        )?,
     };
     Ok(())
 }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dil_model::{Error, ErrorKind, Result};
-use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
+use super::db::{Session, Sql, params};
 use super::{Ledger, Synced};
 
 /// Who holds a lease.
@@ -42,25 +42,26 @@ impl Ledger {
     pub(crate) fn take_lease(&self, flow: &str, length: Duration) -> Result<LeaseGuard> {
         let own = Holder::own();
         let holder = serde_json::to_string(&own).unwrap_or_default();
-        let taken = self.transaction("lease.take", Synced::Later, |transaction| {
-            let row: Option<(u64, String, i64)> = transaction
-                .query_row("SELECT epoch, holder, expires_ms FROM lease WHERE flow = ?1", [flow], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })
-                .optional()?;
-            let epoch = match row {
-                Some((_, other, expires)) if expires > now_ms() && !is_dead(&other, &own) => {
-                    return Ok(Err((other, expires - now_ms())));
-                }
-                Some((epoch, ..)) => epoch + 1,
-                None => 1,
-            };
-            transaction.execute(
-                "INSERT INTO lease VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (flow) DO UPDATE SET epoch = ?2, holder = ?3, expires_ms = ?4",
-                params![flow, epoch, holder, now_ms() + millis(length)],
+        let taken = self.transaction("lease.take", Synced::Later, |session| {
+            // The row is there from the first time on, so that there is something to lock.
+            session.execute(
+                "INSERT INTO lease (flow, epoch, holder, expires_ms) VALUES (?1, 0, '', 0)
+                 ON CONFLICT (flow) DO UPDATE SET flow = ?1",
+                &params![flow],
             )?;
-            Ok(Ok(epoch))
+            let lock = session.dialect().for_update();
+            let query = format!("SELECT epoch, holder, expires_ms FROM lease WHERE flow = ?1{lock}");
+            let (epoch, other, expires): (u64, String, i64) =
+                session.one(&query, &params![flow], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let now = now_ms(session)?;
+            if expires > now && !is_dead(&other, &own) {
+                return Ok(Err((other, expires - now)));
+            }
+            session.execute(
+                "UPDATE lease SET epoch = ?2, holder = ?3, expires_ms = ?4 WHERE flow = ?1",
+                &params![flow, epoch + 1, holder, now + millis(length)],
+            )?;
+            Ok(Ok(epoch + 1))
         })?;
         match taken {
             Ok(epoch) => {
@@ -76,10 +77,11 @@ impl Ledger {
     /// # Errors
     /// `Lease` if another run took it.
     pub(crate) fn renew_lease(&self, lease: &LeaseGuard) -> Result<()> {
-        let changed = self.transaction("lease.renew", Synced::Later, |transaction| {
-            transaction.execute(
+        let changed = self.transaction("lease.renew", Synced::Later, |session| {
+            let expires = now_ms(session)? + millis(lease.length);
+            session.execute(
                 "UPDATE lease SET expires_ms = ?3 WHERE flow = ?1 AND epoch = ?2",
-                params![lease.flow, lease.epoch, now_ms() + millis(lease.length)],
+                &params![lease.flow, lease.epoch, expires],
             )
         })?;
         if changed == 0 { Err(lease.lost()) } else { Ok(()) }
@@ -87,10 +89,10 @@ impl Ledger {
 
     /// Gives the lease back; the epoch stays.
     pub(crate) fn release_lease(&self, lease: &LeaseGuard) -> Result<()> {
-        self.transaction("lease.release", Synced::Later, |transaction| {
-            transaction.execute(
+        self.transaction("lease.release", Synced::Later, |session| {
+            session.execute(
                 "UPDATE lease SET expires_ms = 0 WHERE flow = ?1 AND epoch = ?2 AND holder = ?3",
-                params![lease.flow, lease.epoch, lease.holder],
+                &params![lease.flow, lease.epoch, lease.holder],
             )
         })?;
         Ok(())
@@ -98,12 +100,14 @@ impl Ledger {
 }
 
 impl LeaseGuard {
-    /// Whether the ledger still names us, under our epoch. An expired lease that nobody took is still ours.
-    pub(crate) fn is_held(&self, connection: &Connection) -> rusqlite::Result<bool> {
-        let epoch: Option<u64> = connection
-            .prepare_cached("SELECT epoch FROM lease WHERE flow = ?1")?
-            .query_row([&self.flow], |row| row.get(0))
-            .optional()?;
+    /// Whether the ledger still names us, under our epoch. An expired lease that nobody took is still ours. Nobody takes it
+    /// until the transaction of `session` ends.
+    pub(super) fn is_held(&self, session: &Session<'_>) -> Sql<bool> {
+        let query = match session.dialect().for_update() {
+            "" => "SELECT epoch FROM lease WHERE flow = ?1",
+            _ => "SELECT epoch FROM lease WHERE flow = ?1 FOR UPDATE",
+        };
+        let epoch: Option<u64> = session.first(query, &params![self.flow], |row| row.get(0))?;
         Ok(epoch == Some(self.epoch))
     }
 
@@ -178,8 +182,12 @@ fn held_by(flow: &str, holder: &str, left_ms: i64) -> Error {
     ))
 }
 
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
+/// The present by the clock that all who may take the lease go by.
+fn now_ms(session: &Session<'_>) -> Sql<i64> {
+    match session.dialect().now_ms() {
+        Some(query) => session.one(query, &[], |row| row.get(0)),
+        None => Ok(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)),
+    }
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -1,4 +1,5 @@
-//! The ledger: what is known of runs, units, publications and leases, in one embedded SQLite file.
+//! The ledger: what is known of runs, units, publications and leases; in an embedded SQLite file, or on a server that several
+//! machines share.
 //!
 //! Only the coordinator opens it. Every change that a run makes goes through [`Ledger::write`], which checks inside the same
 //! transaction that the run still holds its lease: a coordinator that slept past its lease can change nothing more.
@@ -7,6 +8,8 @@
 //! returns ([`Synced::Now`]); what can be done again or is told by the journal goes to disk with the next of those.
 
 mod backlog;
+mod copy;
+mod db;
 mod edit;
 mod lease;
 mod publication;
@@ -16,6 +19,8 @@ mod unit;
 mod view;
 
 pub(crate) use backlog::{KeptFile, NewBacklog};
+pub use db::Server;
+pub(crate) use db::Synced;
 pub(crate) use edit::Moved;
 pub use edit::{MoveReport, ResetReport};
 pub(crate) use lease::LeaseGuard;
@@ -26,12 +31,12 @@ pub use view::{LedgerView, RunRow, StageRow, UnitFilter, UnitRow};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use db::{Db, Fault, Param, Row, Session, Sql};
 use dil_model::boundary::durable;
 use dil_model::{Error, ErrorKind, Result};
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, ToSql, Transaction, TransactionBehavior};
+use rusqlite::OpenFlags;
 
 /// The file inside the state folder.
 const FILE: &str = "ledger.sqlite";
@@ -60,9 +65,11 @@ pub(crate) struct UnitKey<'a> {
 
 impl UnitKey<'_> {
     /// The first five parameters of every statement about one unit.
-    fn with<'p>(&'p self, low: &'p i64, more: &[&'p dyn ToSql]) -> Vec<&'p dyn ToSql> {
+    fn with<'p>(&'p self, more: &[Param<'p>]) -> Vec<Param<'p>> {
         let StageKey { flow, stage, backfill } = &self.stage;
-        let mut parameters: Vec<&dyn ToSql> = vec![flow, stage, backfill, low, &self.signature];
+        let low = Param::Int(Some(low_of(self.signature)));
+        let mut parameters = db::params![*flow, *stage, *backfill, "", self.signature].to_vec();
+        parameters[3] = low;
         parameters.extend(more);
         parameters
     }
@@ -90,35 +97,35 @@ fn low_of(signature: &str) -> i64 {
     low.map_or(0, Timestamp::as_microsecond)
 }
 
-/// When a commit is on the disk, not only with the kernel. The log is written in order, so a synced commit takes all
-/// before it along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Synced {
-    /// Before the call returns: files are made visible, removed or counted on because of it.
-    Now,
-    /// With the next commit that is synced. Losing it to a power cut costs work, never rows: an attempt begins again, a
-    /// prepared publication is found done and recorded again.
-    Later,
+/// Where a ledger is.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// In a file of this state folder.
+    Folder(PathBuf),
+    /// In a database on a server.
+    Server(Server),
 }
 
-/// The connection, and how its commits are synced: asking SQLite for what it does already takes as long as a small commit.
-struct Open {
-    connection: Connection,
-    synced: Option<Synced>,
-}
-
-impl Open {
-    fn new(connection: Connection) -> Mutex<Self> {
-        // More than there are statements that come with every unit.
-        connection.set_prepared_statement_cache_capacity(64);
-        Mutex::new(Self { connection, synced: None })
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(folder) => folder.display().fmt(f),
+            Self::Server(server) => server.fmt(f),
+        }
     }
 }
 
-/// The ledger of one state folder.
+impl From<&Path> for Place {
+    fn from(folder: &Path) -> Self {
+        Self::Folder(folder.to_owned())
+    }
+}
+
+/// A ledger.
 pub(crate) struct Ledger {
-    open: Mutex<Open>,
-    path: PathBuf,
+    db: Mutex<Db>,
+    /// Where it is, for messages.
+    place: String,
     /// Names this ledger in staging prefixes, so that nothing of another ledger is ever touched.
     pub(crate) id: String,
 }
@@ -127,132 +134,189 @@ impl Ledger {
     /// Opens the ledger, making it if there is none.
     ///
     /// # Errors
-    /// `State` if it is corrupt or of another version, `Storage` if the folder cannot be made.
-    pub(crate) fn open(state_dir: &Path) -> Result<Self> {
-        std::fs::create_dir_all(state_dir)
-            .map_err(|cause| Error::storage("creating the state folder", state_dir, &cause))?;
-        let path = state_dir.join(FILE);
-        let mut connection = Connection::open(&path).map_err(|cause| broken(&path, &cause))?;
-        connection.busy_timeout(Duration::from_secs(10)).map_err(|cause| broken(&path, &cause))?;
-        let id = schema::prepare(&mut connection, &path)?;
-        Ok(Self { open: Open::new(connection), path, id })
+    /// `State` if it is corrupt, of another version or not to be reached, `Storage` if the folder cannot be made.
+    pub(crate) fn open(place: &Place) -> Result<Self> {
+        match place {
+            Place::Folder(folder) => {
+                std::fs::create_dir_all(folder)
+                    .map_err(|cause| Error::storage("creating the state folder", folder, &cause))?;
+                Self::open_file(&folder.join(FILE), OpenFlags::default())
+            }
+            Place::Server(server) => {
+                let (db, place) = connect(server)?;
+                Self::prepared_in(db, place)
+            }
+        }
     }
 
     /// Opens the ledger for looking at it; `None` if there is none.
     ///
     /// # Errors
     /// As [`Ledger::open`].
-    pub(crate) fn open_existing(state_dir: &Path) -> Result<Option<Self>> {
-        let path = state_dir.join(FILE);
-        if !path.try_exists().map_err(|cause| Error::storage("looking at", &path, &cause))? {
-            return Ok(None);
+    pub(crate) fn open_existing(place: &Place) -> Result<Option<Self>> {
+        match place {
+            Place::Folder(folder) => {
+                let path = folder.join(FILE);
+                if !path.try_exists().map_err(|cause| Error::storage("looking at", &path, &cause))? {
+                    return Ok(None);
+                }
+                let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                Self::open_file(&path, flags).map(Some)
+            }
+            Place::Server(server) => {
+                let (mut db, place) = connect(server)?;
+                if schema::version(&mut db).map_err(|fault| broken(&place, &fault))? == 0 {
+                    return Ok(None);
+                }
+                Self::prepared_in(db, place).map(Some)
+            }
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection =
-            Connection::open_with_flags(&path, flags).map_err(|cause| broken(&path, &cause))?;
-        connection.busy_timeout(Duration::from_secs(10)).map_err(|cause| broken(&path, &cause))?;
-        let id = schema::prepare(&mut connection, &path)?;
-        Ok(Some(Self { open: Open::new(connection), path, id }))
     }
 
-    /// Makes a ledger in another folder that knows what this one knows, and has nothing to finish, to clear away or to go on with:
-    /// files that this one staged are none of its business.
-    ///
-    /// # Errors
-    /// `State`, `Storage`.
-    pub(crate) fn copy_to(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(FILE);
-        let fail = |cause: rusqlite::Error| broken(&path, &cause);
-        self.read(|connection| connection.execute("VACUUM INTO ?1", [path.to_string_lossy()]).map(|_| ()))?;
-        let copy = Connection::open(&path).map_err(fail)?;
-        copy.execute_batch(
-            "DELETE FROM lease; DELETE FROM staging;
-             UPDATE publication SET state = 'cancelled', body = '' WHERE state = 'prepared';
-             UPDATE run SET state = 'abandoned' WHERE state IN ('running', 'stopped');
-             UPDATE unit SET work = NULL, position = NULL, manifest = NULL;",
-        )
-        .map_err(fail)?;
-        let id = format!("{:016x}", rand::random::<u64>());
-        copy.execute("UPDATE meta SET value = ?1 WHERE key = 'id'", [id]).map(|_| ()).map_err(fail)
+    fn open_file(path: &Path, flags: OpenFlags) -> Result<Self> {
+        let place = path.display().to_string();
+        let db = Db::open_file(path, flags).map_err(|fault| broken(&place, &fault))?;
+        Self::prepared_in(db, place)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn prepared_in(mut db: Db, place: String) -> Result<Self> {
+        let id = schema::prepare(&mut db, &place)?;
+        Ok(Self { db: Mutex::new(db), place, id })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Db> {
         // A panic elsewhere cannot leave a transaction half done: dropping one rolls it back.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.db.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads.
-    pub(crate) fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        query(&self.lock().connection).map_err(|cause| broken(&self.path, &cause))
+    fn read<T>(&self, query: impl FnOnce(&Session<'_>) -> Sql<T>) -> Result<T> {
+        self.lock().read(query).map_err(|fault| broken(&self.place, &fault))
+    }
+
+    /// Hands on rows, one by one, until `visit` fails.
+    fn each<E: From<Error>>(
+        &self,
+        query: &str,
+        params: &[Param<'_>],
+        mut visit: impl FnMut(&Row<'_>) -> Sql<Result<(), E>>,
+    ) -> Result<(), E> {
+        let mut stopped = None;
+        let done = self.lock().read(|session| {
+            session.each(query, params, |row| {
+                visit(row)?.map_err(|error| {
+                    stopped = Some(error);
+                    Fault::Stopped
+                })
+            })
+        });
+        match stopped {
+            Some(error) => Err(error),
+            None => done.map_err(|fault| broken(&self.place, &fault).into()),
+        }
     }
 
     /// Changes the ledger in one transaction, if `lease` is still held.
     ///
     /// # Errors
     /// `Lease` if it is not, `State` otherwise.
-    pub(crate) fn write<T>(
+    fn write<T>(
         &self,
         lease: &LeaseGuard,
         name: &'static str,
         synced: Synced,
-        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+        change: impl FnOnce(&Session<'_>) -> Sql<T>,
     ) -> Result<T> {
-        self.transaction(name, synced, |transaction| {
-            if !lease.is_held(transaction)? {
+        self.transaction(name, synced, |session| {
+            if !lease.is_held(session)? {
                 return Ok(None);
             }
-            change(transaction).map(Some)
+            change(session).map(Some)
         })?
         .ok_or_else(|| lease.lost())
     }
 
     /// Changes the ledger in one transaction, whoever holds the lease.
-    pub(crate) fn transaction<T>(
+    fn transaction<T>(
         &self,
         name: &'static str,
         synced: Synced,
-        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+        change: impl FnOnce(&Session<'_>) -> Sql<T>,
     ) -> Result<T> {
-        let mut open = self.lock();
-        let done = durable(name, || -> rusqlite::Result<T> {
-            // It cannot be set inside a transaction.
-            if open.synced != Some(synced) {
-                let level = if synced == Synced::Now { "FULL" } else { "NORMAL" };
-                open.connection.pragma_update(None, "synchronous", level)?;
-                open.synced = Some(synced);
-            }
-            let transaction = open.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = change(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        });
-        done.map_err(|cause| broken(&self.path, &cause))
+        let mut db = self.lock();
+        durable(name, || db.transaction(synced, change)).map_err(|fault| broken(&self.place, &fault))
     }
+}
+
+/// A connection to a server, and its address for messages.
+fn connect(server: &Server) -> Result<(Db, String)> {
+    let place = server.to_string();
+    let db = Db::connect(server).map_err(|fault| broken(&place, &fault))?;
+    Ok((db, place))
 }
 
 /// What to do about a ledger that is broken. Without the published files' owners, rows would be published twice.
 const RESTORE: &str = "restore it from a backup; or move it away, together with the files that its flows published, and start anew";
 
-/// What SQLite says, for a user.
-fn broken(path: &Path, cause: &rusqlite::Error) -> Error {
-    use rusqlite::ffi::ErrorCode;
-    let place = path.display();
-    let code = match cause {
-        rusqlite::Error::SqliteFailure(failure, _) => Some(failure.code),
-        _ => None,
-    };
-    let (slug, hint) = match code {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => ("state/corrupt", RESTORE),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            ("state/busy", "another process has the ledger locked; is a run stopped or suspended?")
+/// What went wrong with the database, for a user.
+fn broken(place: &str, fault: &Fault) -> Error {
+    let (slug, hint) = match fault {
+        Fault::Sqlite(cause) => of_sqlite(cause),
+        Fault::Remote(sqlx::Error::Database(cause)) => of_server(&**cause),
+        Fault::Remote(sqlx::Error::Configuration(_)) => ("state/address", "look at the address of the ledger"),
+        Fault::Remote(sqlx::Error::Tls(_)) => {
+            ("state/tls", "name the authority that signed the server's certificate in the address: sslrootcert= (PostgreSQL), ssl-ca= (MySQL)")
         }
-        Some(ErrorCode::DiskFull) => ("state/disk-full", "free some space; what was recorded is safe"),
-        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+        _ if fault.is_disconnected() => (
+            "state/unreachable",
+            "is the server running, and is the address right? what was recorded is safe; run again",
+        ),
+        _ => ("state/failed", AGAIN),
+    };
+    Error::new(ErrorKind::State, slug, format!("the ledger {place}: {fault}")).hint(hint)
+}
+
+const AGAIN: &str = "run again; if it stays, restore the ledger from a backup";
+const BUSY: &str = "another process has the ledger locked; is a run stopped or suspended?";
+const FULL: &str = "free some space; what was recorded is safe";
+
+fn of_sqlite(cause: &rusqlite::Error) -> (&'static str, &'static str) {
+    use rusqlite::ffi::ErrorCode;
+    let rusqlite::Error::SqliteFailure(failure, _) = cause else { return ("state/failed", AGAIN) };
+    match failure.code {
+        ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt => ("state/corrupt", RESTORE),
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => ("state/busy", BUSY),
+        ErrorCode::DiskFull => ("state/disk-full", FULL),
+        ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly => {
             ("state/open", "give this user the right to write there, or choose another folder with --state")
         }
-        _ => ("state/failed", "run again; if it stays, restore the ledger from a backup"),
-    };
-    Error::new(ErrorKind::State, slug, format!("the ledger {place}: {cause}")).hint(hint)
+        _ => ("state/failed", AGAIN),
+    }
+}
+
+/// By the codes of PostgreSQL's appendix A and of MySQL's server error reference.
+fn of_server(cause: &dyn sqlx::error::DatabaseError) -> (&'static str, &'static str) {
+    let number = cause.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map(|cause| cause.number());
+    let code = cause.code().unwrap_or_default();
+    let code = if number.is_some() { "" } else { &*code };
+    match (code, number.unwrap_or_default()) {
+        ("28000" | "28P01", _) | (_, 1045 | 1698) => {
+            ("state/login", "give the user in the address and the password in DIL_SECRET_LEDGER")
+        }
+        ("3D000", _) | (_, 1049) => ("state/no-database", "make the database, or name another in the address"),
+        ("42501", _) | (_, 1044 | 1142 | 1370) => (
+            "state/rights",
+            "grant the user the right to make tables in the database (PostgreSQL: a schema that it owns), and to read and write them",
+        ),
+        ("55P03" | "40001" | "40P01", _) | (_, 1205 | 1213) => ("state/busy", BUSY),
+        ("53100", _) | (_, 1021 | 1114) => ("state/disk-full", FULL),
+        ("22001" | "54000", _) | (_, 1406) => (
+            "state/too-long",
+            "on a server, names of flows and stages have at most 160 bytes, names of units and paths 2,000; or keep the ledger in a file",
+        ),
+        (code, _) if code.starts_with("57P") => ("state/unreachable", "the server is going down or coming up; what was recorded is safe; run again"),
+        _ => ("state/failed", AGAIN),
+    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use dil_model::manifest::{Output, StagedFile};
 use dil_model::schema::StoredSchema;
 use dil_model::unit::Counts;
 use jiff::Timestamp;
-use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
+use super::db::{Param, params};
 use super::run::{now_microseconds, unreadable};
 use super::unit::{Schemas, output_name, record_unit};
 use super::{LeaseGuard, Ledger, ONE_UNIT, StageKey, Synced, low_of};
@@ -92,24 +92,22 @@ impl Ledger {
     /// Journals *prepared*; gives the publication's number.
     pub(crate) fn prepare(&self, lease: &LeaseGuard, publication: &Publication) -> Result<i64> {
         let body = serde_json::to_string(publication).map_err(|_| unreadable("a publication"))?;
-        self.write(lease, "publication.prepare", Synced::Now, |transaction| {
-            transaction.execute(
+        self.write(lease, "publication.prepare", Synced::Now, |session| {
+            session.insert_numbered(
                 "INSERT INTO publication (flow, stage, run, epoch, state, body) VALUES (?1, ?2, ?3, ?4, 'prepared', ?5)",
-                params![publication.flow, publication.stage, publication.run, lease.epoch, body],
-            )?;
-            Ok(transaction.last_insert_rowid())
+                &params![publication.flow, publication.stage, publication.run, lease.epoch, body],
+            )
         })
     }
 
     /// The publications of a flow that were prepared and not recorded, oldest first.
     pub(crate) fn prepared(&self, flow: &str) -> Result<Vec<(i64, Publication)>> {
-        let rows: Vec<(i64, String)> = self.read(|connection| {
-            connection
-                .prepare(
-                    "SELECT id, body FROM publication WHERE flow = ?1 AND state = 'prepared' ORDER BY id",
-                )?
-                .query_map([flow], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
+        let rows: Vec<(i64, String)> = self.read(|session| {
+            session.all(
+                "SELECT id, body FROM publication WHERE flow = ?1 AND state = 'prepared' ORDER BY id",
+                &params![flow],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
         })?;
         rows.into_iter()
             .map(|(id, body)| Ok((id, serde_json::from_str(&body).map_err(|_| unreadable("a publication"))?)))
@@ -128,41 +126,46 @@ impl Ledger {
             .filter_map(|(kind, schema)| schema.as_ref().map(|schema| (kind, serde_json::to_string(schema))))
             .map(|(kind, text)| text.map(|text| (kind, text)).map_err(|_| unreadable("a schema")))
             .collect::<Result<Vec<_>>>()?;
-        self.write(lease, "publication.record", Synced::Later, |transaction| {
+        self.write(lease, "publication.record", Synced::Later, |session| {
             let Publication { flow, stage, run, .. } = publication;
             // The body is only needed until now; the row stays as the publication's trace.
             if let Some(id) = id {
-                transaction
-                    .execute("UPDATE publication SET state = 'recorded', body = '' WHERE id = ?1", [id])?;
+                session
+                    .execute("UPDATE publication SET state = 'recorded', body = '' WHERE id = ?1", &params![id])?;
             }
             for removed in &publication.removes {
-                transaction.execute("DELETE FROM file WHERE path = ?1", [removed])?;
+                session.execute("DELETE FROM file WHERE path = ?1", &params![removed])?;
             }
-            let mut insert = transaction
-                .prepare_cached("INSERT OR REPLACE INTO file VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
+            let mut files = Vec::new();
             for unit in &publication.units {
-                record_unit(transaction, publication.stage_key(), (run, publication.as_of), unit)?;
+                record_unit(session, publication.stage_key(), (run, publication.as_of), unit)?;
                 for file in &unit.files {
                     let Some(folder) = publication.folder(file.output) else { continue };
-                    let path = join(folder, &file.name);
-                    let output = output_name(file.output);
-                    insert.execute(params![
-                        flow,
-                        stage,
-                        unit.signature,
-                        output,
-                        run,
-                        path,
-                        file.rows,
-                        file.bytes,
-                        file.sha256
-                    ])?;
+                    files.push((unit, file, join(folder, &file.name)));
                 }
             }
+            let files: Vec<[Param<'_>; 10]> = files
+                .iter()
+                .map(|(unit, file, path)| {
+                    let output = output_name(file.output);
+                    let low = Param::Int(Some(low_of(&unit.signature)));
+                    let [flow, stage, signature, output, run, path, rows, bytes, sha256] =
+                        params![flow, stage, unit.signature, output, run, path, file.rows, file.bytes, file.sha256];
+                    [flow, stage, signature, output, run, path, rows, bytes, sha256, low]
+                })
+                .collect();
+            session.insert_many(
+                "INSERT INTO file (flow, stage, signature, output, run, path, \"rows\", bytes, sha256, low)",
+                "ON CONFLICT (path) DO UPDATE SET flow = excluded.flow, stage = excluded.stage,
+                     signature = excluded.signature, output = excluded.output, run = excluded.run,
+                     \"rows\" = excluded.\"rows\", bytes = excluded.bytes, sha256 = excluded.sha256, low = excluded.low",
+                &files,
+            )?;
             for (kind, text) in &schemas {
-                transaction.execute(
-                    "INSERT OR REPLACE INTO stage_schema VALUES (?1, ?2, ?3, ?4)",
-                    [flow, stage, *kind, text],
+                session.execute(
+                    "INSERT INTO stage_schema (flow, stage, kind, spelt) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (flow, stage, kind) DO UPDATE SET spelt = ?4",
+                    &params![flow, stage, *kind, text],
                 )?;
             }
             Ok(())
@@ -180,20 +183,20 @@ impl Ledger {
         take_back: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         let text = serde_json::to_string(error).map_err(|_| unreadable("an error"))?;
-        self.write(lease, "publication.cancel", Synced::Now, |transaction| {
+        self.write(lease, "publication.cancel", Synced::Now, |session| {
             if let Err(error) = take_back() {
                 return Ok(Err(error));
             }
-            transaction
-                .execute("UPDATE publication SET state = 'cancelled', body = '' WHERE id = ?1", [id])?;
+            session
+                .execute("UPDATE publication SET state = 'cancelled', body = '' WHERE id = ?1", &params![id])?;
             for unit in &publication.units {
                 let key = publication.stage_key().unit(&unit.signature);
-                transaction.execute(
+                session.execute(
                     &format!(
                         "UPDATE unit SET state = 'failed', error = ?6, position = NULL, manifest = NULL, updated = ?7
                          WHERE {ONE_UNIT}"
                     ),
-                    &*key.with(&low_of(key.signature), &[&text, &now_microseconds()]),
+                    &key.with(&params![text, now_microseconds()]),
                 )?;
             }
             Ok(Ok(()))

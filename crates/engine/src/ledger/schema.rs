@@ -1,92 +1,20 @@
 //! The ledger's tables and their version.
 
-use std::path::Path;
-
 use dil_model::boundary::durable;
 use dil_model::{Error, ErrorKind, Result};
 use jiff::Timestamp;
+use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
+use super::db::{Db, Dialect, Session, Sql, Synced, params};
 use super::{RESTORE, broken, low_of};
 
-/// What makes a ledger of each version from one of the version before; what was released is never changed. The last one is
-/// what this program reads and writes.
-const MIGRATIONS: [&str; 2] = [TABLES, PLANNED_ORDER];
+/// The version of the tables that this program reads and writes.
+const VERSION: usize = 3;
 
-/// The version that this program reads and writes.
-const VERSION: usize = MIGRATIONS.len();
-
-/// The first version. Times are microseconds since 1970 (UTC) where they are compared, RFC 3339 texts where they are only shown.
-const TABLES: &str = "
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-
--- Who may run a flow. The epoch grows with every taker and outlives the holder.
-CREATE TABLE lease (
-    flow TEXT PRIMARY KEY, epoch INTEGER NOT NULL, holder TEXT NOT NULL, expires_ms INTEGER NOT NULL
-) WITHOUT ROWID;
-
-CREATE TABLE run (
-    run TEXT PRIMARY KEY, flow TEXT NOT NULL, fingerprint TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('running', 'stopped', 'succeeded', 'failed', 'abandoned')),
-    as_of INTEGER NOT NULL, started TEXT NOT NULL, ended TEXT, error TEXT
-);
-CREATE INDEX run_by_flow ON run (flow, started);
-
--- Stages that are over in a run, so that a resumed run does not begin them again.
-CREATE TABLE stage_run (run TEXT NOT NULL, stage TEXT NOT NULL, PRIMARY KEY (run, stage)) WITHOUT ROWID;
-
--- A stage's schema: of the rows as read, and as written.
-CREATE TABLE stage_schema (
-    flow TEXT NOT NULL, stage TEXT NOT NULL, kind TEXT NOT NULL, spelt TEXT NOT NULL,
-    PRIMARY KEY (flow, stage, kind)
-) WITHOUT ROWID;
-
--- How a stage is divided into units; another division would give all of them other names.
-CREATE TABLE stage_division (
-    flow TEXT NOT NULL, stage TEXT NOT NULL, spelt TEXT NOT NULL, PRIMARY KEY (flow, stage)
-) WITHOUT ROWID;
-
--- Runs whose kept rows are in the backlog of a stage.
-CREATE TABLE planned_rows (
-    flow TEXT NOT NULL, stage TEXT NOT NULL, run TEXT NOT NULL, PRIMARY KEY (flow, stage, run)
-) WITHOUT ROWID;
-
--- One row for each unit that was ever begun, or planned from a row of another stage. A forgotten one keeps its count of attempts, which names its files.
-CREATE TABLE unit (
-    flow TEXT NOT NULL, stage TEXT NOT NULL, signature TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('planned', 'running', 'staged', 'done', 'failed', 'forgotten')),
-    recorded_high INTEGER, done_before INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
-    rows INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
-    run TEXT NOT NULL, updated TEXT NOT NULL, error TEXT,
-    -- What an unfinished attempt left: the work it was about, and its checkpoint or manifest.
-    work TEXT, position TEXT, manifest TEXT,
-    -- The run in which it was last recorded.
-    done_run TEXT,
-    -- The values it is made of, where they come from another stage.
-    each TEXT,
-    PRIMARY KEY (flow, stage, signature)
-) WITHOUT ROWID;
-CREATE INDEX unit_by_state ON unit (flow, stage, state);
-
--- Published files and whose they are.
-CREATE TABLE file (
-    flow TEXT NOT NULL, stage TEXT NOT NULL, signature TEXT NOT NULL, output TEXT NOT NULL, run TEXT NOT NULL,
-    path TEXT NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
-    PRIMARY KEY (path)
-) WITHOUT ROWID;
-CREATE INDEX file_by_unit ON file (flow, stage, signature, output);
-
--- The journal of publications.
-CREATE TABLE publication (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, flow TEXT NOT NULL, stage TEXT NOT NULL, run TEXT NOT NULL, epoch INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('prepared', 'recorded', 'cancelled')), body TEXT NOT NULL
-);
-CREATE INDEX publication_open ON publication (flow) WHERE state = 'prepared';
-
--- Folders in which this ledger may have staged something.
-CREATE TABLE staging (flow TEXT NOT NULL, folder TEXT NOT NULL, PRIMARY KEY (flow, folder)) WITHOUT ROWID;
-";
+/// What makes a file of each version from one of the version before, beginning with what makes 2 from 1; what was released is
+/// never changed. Servers have kept ledgers since version 3.
+const MIGRATIONS: [&str; VERSION - 1] = [PLANNED_ORDER, FILES_IN_ORDER];
 
 /// Units in the order in which they are planned, which reads and writes neighbours together; entries of backfills apart; what
 /// planning looks at beside the recorded high; what a unit cost.
@@ -121,77 +49,319 @@ CREATE INDEX unit_owing ON unit (flow, stage, backfill) WHERE state <> 'done';
 ALTER TABLE run ADD COLUMN backfill TEXT NOT NULL DEFAULT '';
 ";
 
-/// Sets the connection up, makes the tables if there are none, checks the version; gives the ledger's id.
-pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<String> {
-    let fail = |cause: rusqlite::Error| broken(path, &cause);
-    add_functions(connection).map_err(fail)?;
-    match version(connection).map_err(fail)? {
-        0 => durable("ledger.create", || create(connection, path))?,
+/// Files say where their unit stands in the planned order, so that the two are joined by key.
+const FILES_IN_ORDER: &str = "
+ALTER TABLE file ADD COLUMN low INTEGER NOT NULL DEFAULT 0;
+UPDATE file SET low = dil_low(signature);
+";
+
+/// The words in which databases say the same.
+struct Words {
+    /// A text by which rows are found, told apart by every byte.
+    name: &'static str,
+    /// The same where it may be long: units and paths.
+    long_name: &'static str,
+    /// Any other text.
+    text: &'static str,
+    /// 64 bits.
+    integer: &'static str,
+    /// A key that the database counts up.
+    number: &'static str,
+    /// What a table says behind its columns; its rows are kept in the order of their key where that can be had.
+    keyed: &'static str,
+    exists: &'static str,
+}
+
+impl Words {
+    fn of(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Sqlite => Self {
+                name: "TEXT",
+                long_name: "TEXT",
+                text: "TEXT",
+                integer: "INTEGER",
+                number: "INTEGER PRIMARY KEY AUTOINCREMENT",
+                keyed: " WITHOUT ROWID",
+                exists: "",
+            },
+            Dialect::Postgres => Self {
+                name: "TEXT COLLATE \"C\"",
+                long_name: "TEXT COLLATE \"C\"",
+                text: "TEXT",
+                integer: "BIGINT",
+                number: "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY",
+                keyed: "",
+                exists: "",
+            },
+            // A key has at most 3,072 bytes. Tables are committed one by one: some may be there already.
+            Dialect::MySql => Self {
+                name: "VARBINARY(160)",
+                long_name: "VARBINARY(2000)",
+                text: "LONGTEXT",
+                integer: "BIGINT",
+                number: "BIGINT AUTO_INCREMENT PRIMARY KEY",
+                keyed: " ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin",
+                exists: "IF NOT EXISTS ",
+            },
+        }
+    }
+}
+
+/// One table.
+struct Table {
+    name: &'static str,
+    columns: String,
+    /// Whether SQLite keeps it in the order of its key.
+    keyed: bool,
+    /// Name, columns, and the rows that are in it if not all are; what it has besides where all must be.
+    index: Option<(&'static str, &'static str, Option<(&'static str, &'static str)>)>,
+}
+
+/// The tables, for a database that has none. Times are microseconds since 1970 (UTC) where they are compared, RFC 3339 texts
+/// where they are only shown.
+fn tables(dialect: Dialect) -> String {
+    let words = Words::of(dialect);
+    tables_in(&words).iter().map(|table| table.spell(dialect, &words)).collect()
+}
+
+impl Table {
+    fn spell(&self, dialect: Dialect, words: &Words) -> String {
+        let Self { name, columns, keyed, index } = self;
+        let keyed = if *keyed || dialect == Dialect::MySql { words.keyed } else { "" };
+        let exists = words.exists;
+        match (index, dialect) {
+            (None, _) => format!("CREATE TABLE {exists}{name} ({columns}){keyed};\n"),
+            // It knows no index of some rows only, and makes none later unless it is new.
+            (Some((index, on, some)), Dialect::MySql) => {
+                let more = some.map_or(String::new(), |(_, more)| format!(", {more}"));
+                format!("CREATE TABLE {exists}{name} ({columns}, INDEX {index} ({on}{more})){keyed};\n")
+            }
+            (Some((index, on, some)), _) => {
+                let some = some.map_or(String::new(), |(some, _)| format!(" WHERE {some}"));
+                format!("CREATE TABLE {name} ({columns}){keyed};\nCREATE INDEX {index} ON {name} ({on}){some};\n")
+            }
+        }
+    }
+}
+
+fn tables_in(words: &Words) -> Vec<Table> {
+    let Words { name, long_name, text, integer, number, .. } = words;
+    let plain = |name, columns| Table { name, columns, keyed: true, index: None };
+    vec![
+        plain("meta", format!("\"key\" {name} PRIMARY KEY, value {text} NOT NULL")),
+        // Who may run a flow. The epoch grows with every taker and outlives the holder.
+        plain(
+            "lease",
+            format!("flow {name} PRIMARY KEY, epoch {integer} NOT NULL, holder {text} NOT NULL, expires_ms {integer} NOT NULL"),
+        ),
+        Table {
+            name: "run",
+            columns: format!(
+                "run {name} PRIMARY KEY, flow {name} NOT NULL, fingerprint {text} NOT NULL,
+    state {name} NOT NULL CHECK (state IN ('running', 'stopped', 'succeeded', 'failed', 'abandoned')),
+    as_of {integer} NOT NULL, started {name} NOT NULL, ended {text}, error {text}, backfill {name} NOT NULL DEFAULT ''"
+            ),
+            keyed: false,
+            index: Some(("run_by_flow", "flow, started", None)),
+        },
+        // Stages that are over in a run, so that a resumed run does not begin them again.
+        plain("stage_run", format!("run {name} NOT NULL, stage {name} NOT NULL, PRIMARY KEY (run, stage)")),
+        // A stage's schema: of the rows as read, and as written.
+        plain(
+            "stage_schema",
+            format!("flow {name} NOT NULL, stage {name} NOT NULL, kind {name} NOT NULL, spelt {text} NOT NULL, PRIMARY KEY (flow, stage, kind)"),
+        ),
+        // How a stage is divided into units; another division would give all of them other names.
+        plain(
+            "stage_division",
+            format!("flow {name} NOT NULL, stage {name} NOT NULL, spelt {text} NOT NULL, PRIMARY KEY (flow, stage)"),
+        ),
+        // Runs whose kept rows are in the backlog of a stage.
+        plain(
+            "planned_rows",
+            format!("flow {name} NOT NULL, stage {name} NOT NULL, run {name} NOT NULL, PRIMARY KEY (flow, stage, run)"),
+        ),
+        // One row for each unit that was ever begun, or planned from a row of another stage, in the order in which they are planned.
+        // A forgotten one keeps its count of attempts, which names its files.
+        //   backfill: the one it belongs to, or nothing. low: the first instant of its interval, its first key, or 0.
+        //   recorded_high, recorded_key (JSON): up to where it is recorded; recorded_at: what counted as now then.
+        //   milliseconds: how long its last recorded try took. done_run: the run in which it was last recorded.
+        //   each: the values it is made of, where they come from another stage.
+        //   work, position, manifest: what an unfinished attempt left, and the work it was about.
+        Table {
+            name: "unit",
+            columns: format!(
+                "flow {name} NOT NULL, stage {name} NOT NULL, backfill {name} NOT NULL, low {integer} NOT NULL, signature {long_name} NOT NULL,
+    state {name} NOT NULL CHECK (state IN ('planned', 'running', 'staged', 'done', 'failed', 'forgotten')),
+    recorded_high {integer}, recorded_at {integer}, version {text}, recorded_key {text},
+    done_before {integer} NOT NULL DEFAULT 0, attempts {integer} NOT NULL DEFAULT 0,
+    \"rows\" {integer} NOT NULL DEFAULT 0, bytes {integer} NOT NULL DEFAULT 0, requests {integer} NOT NULL DEFAULT 0,
+    milliseconds {integer} NOT NULL DEFAULT 0,
+    run {name} NOT NULL, done_run {name}, updated {integer} NOT NULL, error {text}, \"each\" {text},
+    work {text}, position {text}, manifest {text},
+    PRIMARY KEY (flow, stage, backfill, low, signature)"
+            ),
+            keyed: true,
+            index: Some(("unit_owing", "flow, stage, backfill", Some(("state <> 'done'", "state")))),
+        },
+        // Published files and whose they are.
+        Table {
+            name: "file",
+            columns: format!(
+                "flow {name} NOT NULL, stage {name} NOT NULL, signature {long_name} NOT NULL, output {name} NOT NULL, run {name} NOT NULL,
+    path {long_name} NOT NULL, \"rows\" {integer} NOT NULL, bytes {integer} NOT NULL, sha256 {name} NOT NULL,
+    low {integer} NOT NULL DEFAULT 0, PRIMARY KEY (path)"
+            ),
+            keyed: true,
+            index: Some(("file_by_unit", "flow, stage, signature, output", None)),
+        },
+        // The journal of publications.
+        Table {
+            name: "publication",
+            columns: format!(
+                "id {number}, flow {name} NOT NULL, stage {name} NOT NULL, run {name} NOT NULL, epoch {integer} NOT NULL,
+    state {name} NOT NULL CHECK (state IN ('prepared', 'recorded', 'cancelled')), body {text} NOT NULL"
+            ),
+            keyed: false,
+            index: Some(("publication_open", "flow", Some(("state = 'prepared'", "state")))),
+        },
+        // Folders in which this ledger may have staged something.
+        plain("staging", format!("flow {name} NOT NULL, folder {long_name} NOT NULL, PRIMARY KEY (flow, folder)")),
+    ]
+}
+
+/// Sets the database up, makes the tables if there are none, checks the version; gives the ledger's id.
+pub(super) fn prepare(db: &mut Db, place: &str) -> Result<String> {
+    let fail = |fault| broken(place, &fault);
+    if let Db::Sqlite { connection, .. } = db {
+        add_functions(connection).map_err(|cause| fail(cause.into()))?;
+    }
+    match version(db).map_err(fail)? {
+        0 => durable("ledger.create", || create(db)).map_err(fail)?,
         VERSION => {}
-        older if older < VERSION => durable("ledger.migrate", || migrate(connection)).map_err(fail)?,
+        older if older < VERSION => durable("ledger.migrate", || migrate(db)).map_err(fail)?,
         other => {
-            let message = format!(
-                "the ledger {} has version {other}, this program knows version {VERSION}",
-                path.display()
-            );
+            let message = format!("the ledger {place} has version {other}, this program knows version {VERSION}");
             return Err(Error::new(ErrorKind::State, "state/version", message)
                 .hint("use the program that wrote it, or a newer one"));
         }
     }
-    let id: Option<String> = connection
-        .query_row("SELECT value FROM meta WHERE key = 'id'", [], |row| row.get(0))
-        .optional()
-        .map_err(fail)?;
-    id.ok_or_else(|| {
-        Error::new(ErrorKind::State, "state/corrupt", format!("the ledger {} has no id", path.display()))
-            .hint(RESTORE)
+    let id = db.read(|session| session.first("SELECT value FROM meta WHERE \"key\" = 'id'", &[], |row| row.get(0)));
+    id.map_err(fail)?.ok_or_else(|| {
+        Error::new(ErrorKind::State, "state/corrupt", format!("the ledger {place} has no id")).hint(RESTORE)
     })
 }
 
-fn create(connection: &mut Connection, path: &Path) -> Result<()> {
-    let fail = |cause: rusqlite::Error| broken(path, &cause);
-    // SQLite would sync four times to change the mode of a file that holds nothing yet; once after it is enough.
-    connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = WAL;").map_err(fail)?;
-    let synced = std::fs::File::open(path).and_then(|file| file.sync_all());
-    synced.map_err(|cause| Error::storage("syncing", path, &cause))?;
-    // Tables that a power cut takes are made again: nothing counts on them before the first commit that is synced.
-    connection.pragma_update(None, "synchronous", "NORMAL").map_err(fail)?;
-    migrate(connection).map_err(fail)
+fn create(db: &mut Db) -> Sql<()> {
+    if let Db::Sqlite { connection, .. } = db {
+        // SQLite would sync four times to change the mode of a file that holds nothing yet; once after it is enough.
+        connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = WAL;")?;
+        if let Some(path) = connection.path() {
+            std::fs::File::open(path).and_then(|file| file.sync_all()).map_err(super::db::Fault::Runtime)?;
+        }
+        // Tables that a power cut takes are made again: nothing counts on them before the first commit that is synced.
+    }
+    migrate(db)
 }
 
-/// What statements compute of entries.
+/// What older versions' statements compute of entries.
 fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("dil_low", 1, flags, |call| Ok(low_of(&call.get::<String>(0)?)))?;
-    connection.create_scalar_function("dil_has_value", 3, flags, |call| {
-        let (signature, name, value) =
-            (call.get_raw(0).as_str()?, call.get_raw(1).as_str()?, call.get_raw(2).as_str()?);
-        Ok(dil_plan::has_value(signature, name, value))
-    })?;
     connection.create_scalar_function("dil_microseconds", 1, flags, |call| {
         let at: Option<Timestamp> = call.get::<String>(0)?.parse().ok();
         Ok(at.map_or(0, Timestamp::as_microsecond))
     })
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<usize> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+/// The version of the tables; 0 if there are none.
+pub(super) fn version(db: &mut Db) -> Sql<usize> {
+    db.read(version_in)
 }
 
-/// Brings the tables to this program's version, in one transaction.
-fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Another process may have been faster.
-    let version = version(&transaction)?;
-    for migration in MIGRATIONS.iter().skip(version) {
-        transaction.execute_batch(migration)?;
+fn version_in(session: &Session<'_>) -> Sql<usize> {
+    let version: i64 = match session.dialect() {
+        Dialect::Sqlite => session.one("PRAGMA user_version", &[], |row| row.get(0))?,
+        dialect => {
+            let schema = if dialect == Dialect::Postgres { "current_schema()" } else { "database()" };
+            let there = format!(
+                "SELECT count(*) FROM information_schema.tables WHERE table_schema = {schema} AND table_name = 'meta'"
+            );
+            if session.one(&there, &[], |row| row.get::<i64>(0))? == 0 {
+                return Ok(0);
+            }
+            let version: Option<String> =
+                session.first("SELECT value FROM meta WHERE \"key\" = 'version'", &[], |row| row.get(0))?;
+            version.and_then(|version| version.parse().ok()).unwrap_or(0)
+        }
+    };
+    Ok(usize::try_from(version).unwrap_or(usize::MAX))
+}
+
+/// Brings the tables to this program's version: in one transaction where tables are part of one, else so that it can be done
+/// again.
+fn migrate(db: &mut Db) -> Sql<()> {
+    db.transaction(Synced::Later, |session| {
+        let dialect = session.dialect();
+        match dialect {
+            Dialect::Sqlite => {}
+            // Until the end of the transaction. The number is any that no other program takes.
+            Dialect::Postgres => session.run("SELECT pg_advisory_xact_lock(2020202611)")?,
+            Dialect::MySql => session.run("DO get_lock('dil.ledger', 10)")?,
+        }
+        // Another process may have been faster.
+        let version = version_in(session)?;
+        if version == 0 {
+            if let Some(schema) = session.schema() {
+                session.run(&format!("CREATE SCHEMA IF NOT EXISTS {schema}"))?;
+            }
+            session.run(&tables(dialect))?;
+            let id = format!("{:016x}", rand::random::<u64>());
+            let upsert = "INSERT INTO meta (\"key\", value) VALUES (?1, ?2) ON CONFLICT (\"key\") DO UPDATE SET value = ?2";
+            session.execute(upsert, &params!["id", id])?;
+            if dialect != Dialect::Sqlite {
+                // Last: what was cut off before is made again.
+                session.execute(upsert, &params!["version", VERSION.to_string()])?;
+            }
+        } else {
+            for migration in MIGRATIONS.iter().skip(version - 1) {
+                session.run(migration)?;
+            }
+        }
+        if dialect == Dialect::Sqlite && version < VERSION {
+            session.run(&format!("PRAGMA user_version = {VERSION}"))?;
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::{Dialect, MIGRATIONS, add_functions, tables};
+
+    /// Tables and indexes by name, with their columns: name, type, whether it must have a value, default, place in the key.
+    fn shape(connection: &Connection) -> Vec<String> {
+        let text = "SELECT m.type || ' ' || m.name || ' ' || c.name || ' ' || c.type || c.\"notnull\" || coalesce(c.dflt_value, '-') || c.pk
+            FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table'
+            UNION ALL SELECT m.type || ' ' || m.name || ' ' || coalesce(i.name, '') || i.seqno || m.tbl_name FROM sqlite_master m
+            JOIN pragma_index_info(m.name) i WHERE m.type = 'index' ORDER BY 1";
+        let mut query = connection.prepare(text).unwrap();
+        query.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     }
-    if version == 0 {
-        let id = format!("{:016x}", rand::random::<u64>());
-        transaction.execute("INSERT INTO meta VALUES ('id', ?1)", [id])?;
+
+    #[test]
+    fn a_new_ledger_and_one_that_was_migrated_have_the_same_tables() {
+        let fresh = Connection::open_in_memory().unwrap();
+        fresh.execute_batch(&tables(Dialect::Sqlite)).unwrap();
+        let migrated = Connection::open_in_memory().unwrap();
+        add_functions(&migrated).unwrap();
+        migrated.execute_batch(include_str!("schema/version_1.sql")).unwrap();
+        for migration in MIGRATIONS {
+            migrated.execute_batch(migration).unwrap();
+        }
+        assert_eq!(shape(&fresh), shape(&migrated));
+        assert!(shape(&fresh).len() > 60);
     }
-    if version < VERSION {
-        transaction.pragma_update(None, "user_version", VERSION)?;
-    }
-    transaction.commit()
 }

@@ -6,8 +6,8 @@ use dil_model::schema::StoredSchema;
 use dil_model::unit::{Counts, Position};
 use dil_plan::History;
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, Row, ToSql, Transaction, params};
 
+use super::db::{Dialect, Param, Row, Session, Sql, params};
 use super::run::{instant, now_microseconds, unreadable};
 use super::{LeaseGuard, Ledger, ONE_UNIT, PublishedUnit, StageKey, Synced, UnitKey, join, low_of};
 
@@ -63,61 +63,35 @@ impl Ledger {
         run: &str,
         signatures: &[String],
     ) -> Result<Vec<Option<History>>> {
-        let rows = self.read(|connection| {
+        let normal = StageKey { backfill: "", ..stage };
+        self.read(|session| {
             // One view of the ledger for all of them, opened once.
-            let view = connection.unchecked_transaction()?;
-            let mut query = view.prepare_cached(&format!(
-                "SELECT recorded_high, done_before, recorded_at, version, state, updated, done_run, recorded_key FROM unit WHERE {ONE_UNIT}"
-            ))?;
-            let row = |row: &Row<'_>| {
-                let state = row.get_ref(4)?.as_str()?;
-                if state == "forgotten" {
-                    return Ok(None);
-                }
-                Ok(Some(History {
-                    recorded_high: row.get::<_, Option<i64>>(0)?.and_then(known_instant),
-                    recorded_key: row.get_ref(7)?.as_str_or_null()?.and_then(|key| serde_json::from_str(key).ok()),
-                    done_before: row.get(1)?,
-                    published_high: None,
-                    published_key: None,
-                    recorded_at: row.get::<_, Option<i64>>(2)?.and_then(known_instant),
-                    version: row.get(3)?,
-                    failed: state == "failed",
-                    owing: state != "done",
-                    done_now: row.get_ref(6)?.as_str_or_null()? == Some(run),
-                    tried: known_instant(row.get(5)?).filter(|_| state != "planned"),
-                }))
-            };
-            let mut published = view.prepare_cached(&format!(
-                "SELECT recorded_high, recorded_key FROM unit WHERE {ONE_UNIT} AND state <> 'forgotten'"
-            ))?;
-            let mut history = |signature: &String| {
-                let low = low_of(signature);
-                let key = params![stage.flow, stage.stage, stage.backfill, low, signature];
-                let known: Option<History> = query.query_row(key, row).optional()?.flatten();
-                if stage.backfill.is_empty() {
-                    return Ok(known);
-                }
-                let normal = params![stage.flow, stage.stage, "", low, signature];
-                let normal = published.query_row(normal, |row| {
-                    let high = row.get::<_, Option<i64>>(0)?.and_then(known_instant);
-                    Ok((high, row.get_ref(1)?.as_str_or_null()?.and_then(|key| serde_json::from_str(key).ok())))
-                });
-                let (published_high, published_key) = normal.optional()?.unwrap_or_default();
-                Ok(Some(History { published_high, published_key, ..known.unwrap_or_default() }))
-            };
-            signatures.iter().map(&mut history).collect::<rusqlite::Result<Vec<_>>>()
-        })?;
-        Ok(rows)
+            let mut histories = vec![None; signatures.len()];
+            look_up(session, stage, signatures, |index, row| {
+                histories[index] = known(row, run)?;
+                Ok(())
+            })?;
+            if stage.backfill.is_empty() {
+                return Ok(histories);
+            }
+            look_up(session, normal, signatures, |index, row| {
+                let published = known(row, run)?.unwrap_or_default();
+                let own = histories[index].take().unwrap_or_default();
+                let (published_high, published_key) = (published.recorded_high, published.recorded_key);
+                histories[index] = Some(History { published_high, published_key, ..own });
+                Ok(())
+            })?;
+            Ok(histories.into_iter().map(|history| Some(history.unwrap_or_default())).collect())
+        })
     }
 
     /// The greatest recorded high of a stage, and whether anything of it was ever recorded.
     pub(crate) fn stage_progress(&self, stage: StageKey<'_>) -> Result<(Option<Timestamp>, bool)> {
-        let (high, done): (Option<i64>, bool) = self.read(|connection| {
-            connection.query_row(
+        let (high, done): (Option<i64>, bool) = self.read(|session| {
+            session.one(
                 "SELECT max(recorded_high), coalesce(max(done_before), 0) FROM unit
                  WHERE flow = ?1 AND stage = ?2 AND backfill = ?3",
-                [stage.flow, stage.stage, stage.backfill],
+                &params![stage.flow, stage.stage, stage.backfill],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
         })?;
@@ -135,25 +109,24 @@ impl Ledger {
         run: &str,
         (work, begin): (&str, BeginAt),
     ) -> Result<(u64, Leftover)> {
-        let (attempt, position, manifest) = self.write(lease, "unit.begin", Synced::Later, |transaction| {
-            let low = low_of(unit.signature);
+        let (attempt, position, manifest) = self.write(lease, "unit.begin", Synced::Later, |session| {
             let checkpoint = begin == BeginAt::Checkpoint;
-            transaction
-                .prepare_cached(
-                    "INSERT INTO unit (flow, stage, backfill, low, signature, state, attempts, run, updated, work)
-                     VALUES (?1, ?2, ?3, ?4, ?5, 'running', 1, ?6, ?7, ?8)
-                     ON CONFLICT (flow, stage, backfill, low, signature) DO UPDATE SET
-                         state = CASE WHEN manifest IS NOT NULL AND work = ?8 THEN 'staged' ELSE 'running' END,
-                         attempts = attempts + 1, run = ?6, updated = ?7,
-                         position = CASE WHEN work = ?8 AND run = ?6 AND ?9 THEN position END,
-                         manifest = CASE WHEN work = ?8 THEN manifest END,
-                         work = ?8",
-                )?
-                .execute(&*unit.with(&low, &[&run, &now_microseconds(), &work, &checkpoint]))?;
-            transaction.prepare_cached(&format!("SELECT attempts, position, manifest FROM unit WHERE {ONE_UNIT}"))?.query_row(
-                &*unit.with(&low, &[]),
-                |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?)),
-            )
+            let upsert = "INSERT INTO unit (flow, stage, backfill, low, signature, state, attempts, run, updated, work)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 'running', 1, ?6, ?7, ?8)
+                 ON CONFLICT (flow, stage, backfill, low, signature) DO UPDATE SET
+                     state = CASE WHEN unit.manifest IS NOT NULL AND unit.work = ?8 THEN 'staged' ELSE 'running' END,
+                     position = CASE WHEN unit.work = ?8 AND unit.run = ?6 AND ?9 = 1 THEN unit.position END,
+                     manifest = CASE WHEN unit.work = ?8 THEN unit.manifest END,
+                     attempts = unit.attempts + 1, run = ?6, updated = ?7, work = ?8";
+            let begun = unit.with(&params![run, now_microseconds(), work, checkpoint]);
+            let left =
+                |row: &Row<'_>| Ok((row.get(0)?, row.get::<Option<String>>(1)?, row.get::<Option<String>>(2)?));
+            if session.dialect() == Dialect::MySql {
+                session.execute(upsert, &begun)?;
+                let query = format!("SELECT attempts, position, manifest FROM unit WHERE {ONE_UNIT}");
+                return session.one(&query, &unit.with(&[]), left);
+            }
+            session.one(&format!("{upsert} RETURNING attempts, position, manifest"), &begun, left)
         })?;
         let checkpoint =
             position.map(|text| serde_json::from_str(&text).map_err(|_| unreadable("a position")));
@@ -170,15 +143,11 @@ impl Ledger {
         checkpoint: &Checkpoint,
     ) -> Result<bool> {
         let text = serde_json::to_string(checkpoint).map_err(|_| unreadable("a position"))?;
-        self.write(lease, "unit.checkpoint", Synced::Now, |transaction| {
-            transaction
-                .execute(
-                    &format!(
-                        "UPDATE unit SET position = ?7, updated = ?8 WHERE {ONE_UNIT} AND attempts = ?6 AND state = 'running'"
-                    ),
-                    &*unit.with(&low_of(unit.signature), &[&attempt, &text, &now_microseconds()]),
-                )
-                .map(|changed| changed == 1)
+        self.write(lease, "unit.checkpoint", Synced::Now, |session| {
+            let statement = format!(
+                "UPDATE unit SET position = ?7, updated = ?8 WHERE {ONE_UNIT} AND attempts = ?6 AND state = 'running'"
+            );
+            Ok(session.execute(&statement, &unit.with(&params![attempt, text, now_microseconds()]))? == 1)
         })
     }
 
@@ -190,16 +159,12 @@ impl Ledger {
         recorded: &Recorded,
     ) -> Result<()> {
         let text = serde_json::to_string(recorded).map_err(|_| unreadable("a manifest"))?;
-        self.write(lease, "unit.stage", Synced::Now, |transaction| {
-            transaction
-                .execute(
-                    &format!(
-                        "UPDATE unit SET state = 'staged', manifest = ?6, position = NULL, error = NULL, updated = ?7
-                         WHERE {ONE_UNIT}"
-                    ),
-                    &*unit.with(&low_of(unit.signature), &[&text, &now_microseconds()]),
-                )
-                .map(|_| ())
+        self.write(lease, "unit.stage", Synced::Now, |session| {
+            let statement = format!(
+                "UPDATE unit SET state = 'staged', manifest = ?6, position = NULL, error = NULL, updated = ?7
+                 WHERE {ONE_UNIT}"
+            );
+            session.execute(&statement, &unit.with(&params![text, now_microseconds()])).map(|_| ())
         })
     }
 
@@ -211,26 +176,22 @@ impl Ledger {
         error: &dil_model::Error,
     ) -> Result<()> {
         let text = serde_json::to_string(error).map_err(|_| unreadable("an error"))?;
-        self.write(lease, "unit.fail", Synced::Later, |transaction| {
-            transaction
-                .execute(
-                    &format!("UPDATE unit SET state = 'failed', error = ?6, updated = ?7 WHERE {ONE_UNIT}"),
-                    &*unit.with(&low_of(unit.signature), &[&text, &now_microseconds()]),
-                )
-                .map(|_| ())
+        self.write(lease, "unit.fail", Synced::Later, |session| {
+            let statement =
+                format!("UPDATE unit SET state = 'failed', error = ?6, updated = ?7 WHERE {ONE_UNIT}");
+            session.execute(&statement, &unit.with(&params![text, now_microseconds()])).map(|_| ())
         })
     }
 
     /// Every staged file of this flow that a checkpoint, a waiting manifest or a prepared publication names.
     pub(crate) fn live_staged(&self, flow: &str) -> Result<Vec<String>> {
-        let texts: Vec<(Option<String>, Option<String>)> = self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT position, manifest FROM unit
-                     WHERE flow = ?1 AND (position IS NOT NULL OR manifest IS NOT NULL)",
-                )?
-                .query_map([flow], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
+        let texts: Vec<(Option<String>, Option<String>)> = self.read(|session| {
+            session.all(
+                "SELECT position, manifest FROM unit
+                 WHERE flow = ?1 AND (position IS NOT NULL OR manifest IS NOT NULL)",
+                &params![flow],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
         })?;
         let mut live = Vec::new();
         for (_, publication) in self.prepared(flow)? {
@@ -263,38 +224,93 @@ impl Ledger {
         signature: Option<&str>,
         output: Output,
     ) -> Result<Vec<String>> {
-        self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT path FROM file WHERE flow = ?1 AND stage = ?2 AND (?3 IS NULL OR signature = ?3) AND output = ?4
-                     ORDER BY path",
-                )?
-                .query_map(params![flow, stage, signature, output_name(output)], |row| row.get(0))?
-                .collect()
-        })
+        let query = match signature {
+            Some(_) => "SELECT path FROM file WHERE flow = ?1 AND stage = ?2 AND output = ?3 AND signature = ?4 ORDER BY path",
+            None => "SELECT path FROM file WHERE flow = ?1 AND stage = ?2 AND output = ?3 ORDER BY path",
+        };
+        let all = params![flow, stage, output_name(output), signature];
+        let count = if signature.is_some() { 4 } else { 3 };
+        self.read(|session| session.all(query, all.get(..count).unwrap_or_default(), |row| row.get(0)))
     }
 
     /// Whether this is the path of a file that this ledger published.
     pub(crate) fn is_published(&self, path: &str) -> Result<bool> {
-        self.read(|connection| {
-            connection.prepare_cached("SELECT 1 FROM file WHERE path = ?1")?.exists([path])
+        self.read(|session| {
+            let query = "SELECT 1 FROM file WHERE path = ?1";
+            Ok(session.first(query, &params![path], |_| Ok(()))?.is_some())
         })
     }
 
     /// The newest run in which the stage's rows were kept to the end, and when it started.
     pub(crate) fn latest_rows(&self, flow: &str, stage: &str) -> Result<Option<(String, String)>> {
-        self.read(|connection| {
-            connection
-                .query_row(
-                    "SELECT run.run, run.started FROM run JOIN stage_run ON stage_run.run = run.run
-                     WHERE run.flow = ?1 AND stage_run.stage = ?2
-                     ORDER BY run.started DESC LIMIT 1",
-                    [flow, stage],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )
-                .optional()
+        self.read(|session| {
+            session.first(
+                "SELECT run.run, run.started FROM run JOIN stage_run ON stage_run.run = run.run
+                 WHERE run.flow = ?1 AND stage_run.stage = ?2
+                 ORDER BY run.started DESC LIMIT 1",
+                &params![flow, stage],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
         })
     }
+}
+
+/// What planning asks of an entry.
+const KNOWN: &str =
+    "u.recorded_high, u.done_before, u.recorded_at, u.version, u.state, u.updated, u.done_run, u.recorded_key";
+
+/// What planning is told of an entry; nothing if it was forgotten.
+fn known(row: &Row<'_>, run: &str) -> Sql<Option<History>> {
+    let state = row.text(4)?.unwrap_or_default();
+    if state == "forgotten" {
+        return Ok(None);
+    }
+    Ok(Some(History {
+        recorded_high: row.get::<Option<i64>>(0)?.and_then(known_instant),
+        recorded_key: row.text(7)?.and_then(|key| serde_json::from_str(key).ok()),
+        done_before: row.get(1)?,
+        published_high: None,
+        published_key: None,
+        recorded_at: row.get::<Option<i64>>(2)?.and_then(known_instant),
+        version: row.get(3)?,
+        failed: state == "failed",
+        owing: state != "done",
+        done_now: row.text(6)? == Some(run),
+        tried: known_instant(row.get(5)?).filter(|_| state != "planned"),
+    }))
+}
+
+/// Finds the entries of units, and hands each on with its place among the names.
+fn look_up(
+    session: &Session<'_>,
+    stage: StageKey<'_>,
+    signatures: &[String],
+    mut visit: impl FnMut(usize, &Row<'_>) -> Sql<()>,
+) -> Sql<()> {
+    // Servers are asked for all at once, by a list in JSON.
+    let listed = match session.dialect() {
+        Dialect::Sqlite => {
+            let query = format!("SELECT {KNOWN} FROM unit u WHERE {ONE_UNIT}");
+            for (index, signature) in signatures.iter().enumerate() {
+                session.first(&query, &stage.unit(signature).with(&[]), |row| visit(index, row))?;
+            }
+            return Ok(());
+        }
+        Dialect::Postgres => "json_to_recordset(CAST(?4 AS JSON)) AS asked(i BIGINT, l BIGINT, s TEXT)",
+        Dialect::MySql => {
+            "JSON_TABLE(?4, '$[*]' COLUMNS (i BIGINT PATH '$.i', l BIGINT PATH '$.l', s LONGTEXT PATH '$.s')) AS asked"
+        }
+    };
+    let query = format!(
+        "SELECT {KNOWN}, asked.i FROM {listed}
+         JOIN unit u ON u.flow = ?1 AND u.stage = ?2 AND u.backfill = ?3 AND u.low = asked.l AND u.signature = asked.s"
+    );
+    let asked = signatures.iter().enumerate();
+    let asked = asked.map(|(i, s)| serde_json::json!({ "i": i, "l": low_of(s), "s": s })).collect::<Vec<_>>();
+    let asked = serde_json::Value::Array(asked).to_string();
+    session.each(&query, &params![stage.flow, stage.stage, stage.backfill, asked], |row| {
+        visit(usize::try_from(row.get::<i64>(8)?).unwrap_or(usize::MAX), row)
+    })
 }
 
 pub(super) fn output_name(output: Output) -> &'static str {
@@ -309,36 +325,34 @@ fn known_instant(microseconds: i64) -> Option<Timestamp> {
     Timestamp::from_microsecond(microseconds).ok()
 }
 
-/// Notes in `transaction` that a unit is recorded.
+/// Notes that a unit is recorded.
 pub(super) fn record_unit(
-    transaction: &Transaction<'_>,
+    session: &Session<'_>,
     stage: StageKey<'_>,
     (run, as_of): (&str, Option<Timestamp>),
     unit: &PublishedUnit,
-) -> rusqlite::Result<()> {
+) -> Sql<()> {
     let counts = &unit.counts;
     let high = unit.high.map(Timestamp::as_microsecond);
     let as_of = as_of.map(Timestamp::as_microsecond);
     let key = unit.key.as_ref().map(serde_json::Value::to_string);
-    let more: [&dyn ToSql; 10] = [
-        &high,
-        &counts.rows,
-        &counts.bytes,
-        &run,
-        &now_microseconds(),
-        &as_of,
-        &unit.version,
-        &counts.requests.sent,
-        &key,
-        &unit.milliseconds,
+    let more: [Param<'_>; 10] = params![
+        high,
+        counts.rows,
+        counts.bytes,
+        run,
+        now_microseconds(),
+        as_of,
+        unit.version,
+        counts.requests.sent,
+        key,
+        unit.milliseconds,
     ];
-    transaction
-        .prepare_cached(&format!(
-            "UPDATE unit SET state = 'done', recorded_high = coalesce(?6, recorded_high), done_before = 1, rows = ?7,
-                 bytes = ?8, run = ?9, done_run = ?9, updated = ?10, recorded_at = ?11, version = coalesce(?12, version),
-                 requests = ?13, recorded_key = coalesce(?14, recorded_key), milliseconds = ?15, error = NULL, work = NULL, position = NULL, manifest = NULL
-             WHERE {ONE_UNIT}"
-        ))?
-        .execute(&*stage.unit(&unit.signature).with(&low_of(&unit.signature), &more))
-        .map(|_| ())
+    let statement = format!(
+        "UPDATE unit SET state = 'done', recorded_high = coalesce(?6, recorded_high), done_before = 1, \"rows\" = ?7,
+             bytes = ?8, run = ?9, done_run = ?9, updated = ?10, recorded_at = ?11, version = coalesce(?12, version),
+             requests = ?13, recorded_key = coalesce(?14, recorded_key), milliseconds = ?15, error = NULL, work = NULL, position = NULL, manifest = NULL
+         WHERE {ONE_UNIT}"
+    );
+    session.execute(&statement, &stage.unit(&unit.signature).with(&more)).map(|_| ())
 }

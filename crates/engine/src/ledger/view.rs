@@ -1,15 +1,13 @@
 //! The ledger for people: runs, units, stages, and forgetting.
 
-use std::path::Path;
-
 use dil_model::schema::StoredSchema;
 use dil_model::{Error, ErrorKind, Interval};
 use jiff::Timestamp;
-use rusqlite::{Row, ToSql, params};
 use serde::Serialize;
 
+use super::db::{Param, Row, Sql, params};
 use super::run::unreadable;
-use super::{Ledger, key_text};
+use super::{Ledger, Place, key_text};
 
 /// A ledger opened for looking at it.
 pub struct LedgerView {
@@ -63,39 +61,68 @@ pub struct UnitFilter {
 }
 
 impl UnitFilter {
-    /// The condition and its parameters.
-    pub(super) fn condition(&self) -> (String, Vec<Box<dyn ToSql>>) {
+    /// The condition and its parameters; what it says of values is asked of the rows found.
+    fn condition(&self) -> (String, Vec<Asked<'_>>) {
         let mut condition = "state <> 'forgotten'".to_owned();
-        let mut parameters: Vec<Box<dyn ToSql>> = Vec::new();
-        let mut and = |text: &str, values: Vec<Box<dyn ToSql>>| {
-            condition.push_str(" AND ");
-            condition.push_str(text);
-            parameters.extend(values);
-        };
+        let mut asked = Vec::new();
         let texts = [
-            ("flow = ?", &self.flow),
-            ("stage = ?", &self.stage),
-            ("backfill = ?", &self.backfill),
-            ("state = ?", &self.state),
-            ("signature = ?", &self.signature),
-            ("instr(lower(error), lower(?)) > 0", &self.error),
+            ("flow = ", "", &self.flow),
+            ("stage = ", "", &self.stage),
+            ("backfill = ", "", &self.backfill),
+            ("state = ", "", &self.state),
+            ("signature = ", "", &self.signature),
+            ("instr(lower(error), lower(", ")) > 0", &self.error),
         ];
-        for (text, value) in texts {
+        for (before, after, value) in texts {
             if let Some(value) = value {
-                and(text, vec![Box::new(value.clone())]);
+                asked.push(Asked::Text(value));
+                condition.push_str(&format!(" AND {before}?{}{after}", asked.len()));
             }
         }
         if let Some(time) = self.time {
-            let bounds = [time.low, time.high].map(Timestamp::as_microsecond);
-            and(
-                "low >= ? AND low < ? AND signature <> 'all' AND instr(signature, 'time=') > 0",
-                bounds.into_iter().map(|bound| Box::new(bound) as Box<dyn ToSql>).collect(),
-            );
+            asked.extend([time.low, time.high].map(|bound| Asked::Instant(bound.as_microsecond())));
+            let (low, high) = (asked.len() - 1, asked.len());
+            condition.push_str(&format!(
+                " AND low >= ?{low} AND low < ?{high} AND signature <> 'all' AND instr(signature, 'time=') > 0"
+            ));
         }
-        for (name, value) in &self.values {
-            and("dil_has_value(signature, ?, ?)", vec![Box::new(name.clone()), Box::new(value.clone())]);
+        (condition, asked)
+    }
+
+    /// Whether the unit of this name has the values.
+    fn has_values(&self, signature: &str) -> bool {
+        self.values.iter().all(|(name, value)| dil_plan::has_value(signature, name, value))
+    }
+}
+
+/// A parameter of a filter.
+enum Asked<'f> {
+    Text(&'f str),
+    Instant(i64),
+}
+
+impl Asked<'_> {
+    fn param(&self) -> Param<'_> {
+        match self {
+            Self::Text(text) => Param::from(text),
+            Self::Instant(at) => Param::from(at),
         }
-        (condition, parameters)
+    }
+}
+
+/// A unit's stage, backfill, place and name.
+pub(super) type Meant = (String, String, i64, String);
+
+impl Ledger {
+    /// The units that a filter means.
+    pub(super) fn meant(&self, filter: &UnitFilter) -> dil_model::Result<Vec<Meant>> {
+        let (condition, asked) = filter.condition();
+        let params: Vec<Param<'_>> = asked.iter().map(Asked::param).collect();
+        let query = format!("SELECT stage, backfill, low, signature FROM unit WHERE {condition}");
+        let all: Vec<Meant> = self.read(|session| {
+            session.all(&query, &params, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        })?;
+        Ok(all.into_iter().filter(|(.., signature)| filter.has_values(signature)).collect())
     }
 }
 
@@ -160,17 +187,17 @@ pub struct StageRow {
 }
 
 impl LedgerView {
-    /// Opens the ledger of a state folder.
+    /// Opens a ledger that is there.
     ///
     /// # Errors
     /// `State` if there is none, or it is corrupt.
-    pub fn open(state_dir: &Path) -> dil_model::Result<Self> {
-        match Ledger::open_existing(state_dir)? {
+    pub fn open(place: &Place) -> dil_model::Result<Self> {
+        match Ledger::open_existing(place)? {
             Some(ledger) => Ok(Self { ledger }),
             None => Err(Error::new(
                 ErrorKind::State,
                 "state/none",
-                format!("there is no ledger in {}", state_dir.display()),
+                format!("there is no ledger in {place}"),
             )
             .hint("run a flow first, or name its state folder with --state")),
         }
@@ -186,14 +213,15 @@ impl LedgerView {
     /// # Errors
     /// `State`.
     pub fn names(&self) -> dil_model::Result<Vec<(String, Option<String>)>> {
-        self.ledger.read(|connection| {
-            connection
-                .prepare(
-                    "SELECT DISTINCT flow, NULL FROM run UNION SELECT DISTINCT flow, stage FROM unit ORDER BY 1, 2",
-                )?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })
+        let mut names: Vec<(String, Option<String>)> = self.ledger.read(|session| {
+            let mut names =
+                session.all("SELECT DISTINCT flow FROM run", &[], |row| Ok((row.get(0)?, None)))?;
+            let stages = "SELECT DISTINCT flow, stage FROM unit";
+            names.extend(session.all(stages, &[], |row| Ok((row.get(0)?, row.get(1)?)))?);
+            Ok(names)
+        })?;
+        names.sort_unstable();
+        Ok(names)
     }
 
     /// Runs, newest first.
@@ -201,34 +229,35 @@ impl LedgerView {
     /// # Errors
     /// `State`.
     pub fn runs(&self, flow: Option<&str>, limit: u32) -> dil_model::Result<Vec<RunRow>> {
-        self.ledger.read(|connection| {
-            connection
-                .prepare(
-                    "WITH done AS (
-                        SELECT done_run AS run, count(*) AS units, sum(rows) AS rows FROM unit
-                        WHERE ?1 IS NULL OR flow = ?1 GROUP BY done_run),
-                     failed AS (
-                        SELECT run, count(*) AS units FROM unit
-                        WHERE state = 'failed' AND (?1 IS NULL OR flow = ?1) GROUP BY run)
-                     SELECT run, flow, state, started, ended, error,
-                        coalesce(done.units, 0), coalesce(failed.units, 0), coalesce(done.rows, 0)
-                     FROM run LEFT JOIN done USING (run) LEFT JOIN failed USING (run)
-                     WHERE ?1 IS NULL OR flow = ?1 ORDER BY started DESC LIMIT ?2",
-                )?
-                .query_map(params![flow, limit], |row| {
-                    Ok(RunRow {
-                        run: row.get(0)?,
-                        flow: row.get(1)?,
-                        state: row.get(2)?,
-                        started: row.get(3)?,
-                        ended: row.get(4)?,
-                        error: row.get(5)?,
-                        units_done: row.get(6)?,
-                        units_failed: row.get(7)?,
-                        rows: row.get(8)?,
-                    })
-                })?
-                .collect()
+        let of_flow = if flow.is_some() { "flow = ?2" } else { "1 = 1" };
+        let query = format!(
+            "WITH done AS (
+                SELECT done_run AS run, count(*) AS units, CAST(sum(\"rows\") AS INTEGER) AS read_rows FROM unit
+                WHERE {of_flow} GROUP BY done_run),
+             failed AS (
+                SELECT run, count(*) AS units FROM unit WHERE state = 'failed' AND {of_flow} GROUP BY run)
+             SELECT run.run, run.flow, run.state, run.started, run.ended, run.error,
+                coalesce(done.units, 0), coalesce(failed.units, 0), coalesce(done.read_rows, 0)
+             FROM run LEFT JOIN done ON done.run = run.run LEFT JOIN failed ON failed.run = run.run
+             WHERE {} ORDER BY run.started DESC LIMIT ?1",
+            if flow.is_some() { "run.flow = ?2" } else { "1 = 1" }
+        );
+        let all = params![limit, flow];
+        let count = if flow.is_some() { 2 } else { 1 };
+        self.ledger.read(|session| {
+            session.all(&query, all.get(..count).unwrap_or_default(), |row| {
+                Ok(RunRow {
+                    run: row.get(0)?,
+                    flow: row.get(1)?,
+                    state: row.get(2)?,
+                    started: row.get(3)?,
+                    ended: row.get(4)?,
+                    error: row.get(5)?,
+                    units_done: row.get(6)?,
+                    units_failed: row.get(7)?,
+                    rows: row.get(8)?,
+                })
+            })
         })
     }
 
@@ -241,24 +270,36 @@ impl LedgerView {
         filter: &UnitFilter,
         mut visit: impl FnMut(UnitRow) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (condition, parameters) = filter.condition();
-        let limit = filter.limit.map_or(-1, i64::from);
-        self.ledger.read(|connection| {
-            let mut query = connection.prepare(&format!(
-                "SELECT flow, stage, signature, state, recorded_high, attempts, rows, bytes,
-                    (SELECT count(*) FROM file f WHERE f.flow = u.flow AND f.stage = u.stage AND f.signature = u.signature
-                     AND f.output = 'write'),
-                    run, updated, error, backfill, requests, version, recorded_key, milliseconds
-                 FROM unit u WHERE {condition} ORDER BY flow, stage, backfill, low, signature LIMIT {limit}"
-            ))?;
-            let mut rows = query.query(rusqlite::params_from_iter(parameters))?;
-            while let Some(row) = rows.next()? {
-                if let Err(error) = visit(unit_row(row)?) {
-                    return Ok(Err(error));
-                }
+        let (condition, asked) = filter.condition();
+        let params: Vec<Param<'_>> = asked.iter().map(Asked::param).collect();
+        let mut left = filter.limit.map_or(u64::MAX, u64::from);
+        // What a value leaves out does not count for the limit.
+        let limit = match filter.limit {
+            Some(limit) if filter.values.is_empty() => format!(" LIMIT {limit}"),
+            _ => String::new(),
+        };
+        let query = format!(
+            "SELECT flow, stage, signature, state, recorded_high, attempts, \"rows\", bytes,
+                (SELECT count(*) FROM file f WHERE f.flow = u.flow AND f.stage = u.stage AND f.signature = u.signature
+                 AND f.output = 'write'),
+                run, updated, error, backfill, requests, version, recorded_key, milliseconds
+             FROM unit u WHERE {condition} ORDER BY flow, stage, backfill, low, signature{limit}"
+        );
+        let done = self.ledger.each(&query, &params, |row| {
+            if left == 0 {
+                return Ok(Err(Enough::Limit));
             }
-            Ok(Ok(()))
-        })?
+            if !filter.has_values(row.text(2)?.unwrap_or_default()) {
+                return Ok(Ok(()));
+            }
+            left -= 1;
+            Ok(visit(unit_row(row)?).map_err(Enough::Refused))
+        });
+        match done {
+            Ok(()) | Err(Enough::Limit) => Ok(()),
+            Err(Enough::Refused(error)) => Err(error),
+            Err(Enough::Failed(error)) => Err(error.into()),
+        }
     }
 
     /// Stages in the order of flow and name.
@@ -266,30 +307,31 @@ impl LedgerView {
     /// # Errors
     /// `State`.
     pub fn stages(&self, flow: Option<&str>) -> dil_model::Result<Vec<StageRow>> {
-        let rows = self.ledger.read(|connection| {
-            connection
-                .prepare(
-                    "SELECT u.flow, u.stage, sum(u.done_before), sum(u.state = 'failed'), max(u.recorded_high),
-                        (SELECT count(*) FROM file f WHERE f.flow = u.flow AND f.stage = u.stage AND f.output = 'write'),
-                        (SELECT coalesce(sum(rows), 0) FROM file f WHERE f.flow = u.flow AND f.stage = u.stage
-                         AND f.output = 'write'),
-                        (SELECT spelt FROM stage_schema s WHERE s.flow = u.flow AND s.stage = u.stage AND s.kind = 'read')
-                     FROM unit u WHERE ?1 IS NULL OR u.flow = ?1 GROUP BY u.flow, u.stage ORDER BY u.flow, u.stage",
-                )?
-                .query_map([flow], |row| {
-                    let stage = StageRow {
-                        flow: row.get(0)?,
-                        stage: row.get(1)?,
-                        units_done: row.get(2)?,
-                        units_failed: row.get(3)?,
-                        latest: row.get::<_, Option<i64>>(4)?.and_then(shown),
-                        files: row.get(5)?,
-                        rows: row.get(6)?,
-                        columns: Vec::new(),
-                    };
-                    Ok((stage, row.get::<_, Option<String>>(7)?))
-                })?
-                .collect::<rusqlite::Result<Vec<_>>>()
+        let query = format!(
+            "SELECT u.flow, u.stage, CAST(sum(u.done_before) AS INTEGER),
+                CAST(sum(CASE WHEN u.state = 'failed' THEN 1 ELSE 0 END) AS INTEGER), max(u.recorded_high),
+                (SELECT count(*) FROM file f WHERE f.flow = u.flow AND f.stage = u.stage AND f.output = 'write'),
+                (SELECT CAST(coalesce(sum(f.\"rows\"), 0) AS INTEGER) FROM file f WHERE f.flow = u.flow AND f.stage = u.stage
+                 AND f.output = 'write'),
+                (SELECT spelt FROM stage_schema s WHERE s.flow = u.flow AND s.stage = u.stage AND s.kind = 'read')
+             FROM unit u WHERE {} GROUP BY u.flow, u.stage ORDER BY u.flow, u.stage",
+            if flow.is_some() { "u.flow = ?1" } else { "1 = 1" }
+        );
+        let asked: Vec<Param<'_>> = flow.iter().map(Param::from).collect();
+        let rows: Vec<(StageRow, Option<String>)> = self.ledger.read(|session| {
+            session.all(&query, &asked, |row| {
+                let stage = StageRow {
+                    flow: row.get(0)?,
+                    stage: row.get(1)?,
+                    units_done: row.get(2)?,
+                    units_failed: row.get(3)?,
+                    latest: row.get::<Option<i64>>(4)?.and_then(shown),
+                    files: row.get(5)?,
+                    rows: row.get(6)?,
+                    columns: Vec::new(),
+                };
+                Ok((stage, row.get(7)?))
+            })
         })?;
         rows.into_iter()
             .map(|(mut stage, spelt)| {
@@ -304,25 +346,38 @@ impl LedgerView {
     }
 }
 
-fn unit_row(row: &Row<'_>) -> rusqlite::Result<UnitRow> {
+/// Why units are handed on no more.
+enum Enough<E> {
+    Limit,
+    Refused(E),
+    Failed(Error),
+}
+
+impl<E> From<Error> for Enough<E> {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn unit_row(row: &Row<'_>) -> Sql<UnitRow> {
     Ok(UnitRow {
         flow: row.get(0)?,
         stage: row.get(1)?,
         signature: row.get(2)?,
         state: row.get(3)?,
-        recorded_high: row.get::<_, Option<i64>>(4)?.and_then(shown),
+        recorded_high: row.get::<Option<i64>>(4)?.and_then(shown),
         attempts: row.get(5)?,
         rows: row.get(6)?,
         bytes: row.get(7)?,
         files: row.get(8)?,
         run: row.get(9)?,
         updated: shown(row.get(10)?).unwrap_or_default(),
-        error: row.get::<_, Option<String>>(11)?.map(|text| told(&text)),
-        backfill: Some(row.get::<_, String>(12)?).filter(|name| !name.is_empty()),
+        error: row.get::<Option<String>>(11)?.map(|text| told(&text)),
+        backfill: Some(row.get::<String>(12)?).filter(|name| !name.is_empty()),
         requests: row.get(13)?,
         version: row.get(14)?,
         recorded_key: row
-            .get::<_, Option<String>>(15)?
+            .get::<Option<String>>(15)?
             .and_then(|key| serde_json::from_str(&key).ok())
             .map(|key| key_text(&key)),
         milliseconds: row.get(16)?,

@@ -85,7 +85,8 @@ pub async fn run(
 ) -> Result<RunSummary> {
     let state_dir = std::path::absolute(&settings.state_dir)
         .map_err(|cause| Error::storage("resolving", &settings.state_dir, &cause))?;
-    let ledger = Arc::new(tokio::task::block_in_place(|| Ledger::open(&state_dir))?);
+    let place = Settings { state_dir: state_dir.clone(), ..settings.clone() }.place();
+    let ledger = Arc::new(tokio::task::block_in_place(|| Ledger::open(&place))?);
     let lease = tokio::task::block_in_place(|| ledger.take_lease(&flow.flow.flow, settings.lease))?;
     let halt = Stop::new();
     let renewal = Renewal::start(Arc::clone(&ledger), lease.clone(), halt.clone(), Arc::clone(&events));

@@ -1,0 +1,243 @@
+//! A ledger in a database that several machines share.
+//!
+//! The ledger is asked from synchronous code, on threads that the run's tasks have given up for the time; so a connection has
+//! a small runtime of its own, which only runs while an answer is waited for.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use futures::TryStreamExt as _;
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, MySql, Postgres};
+use tokio::runtime::{Builder, Runtime};
+
+use super::dialect::{Dialect, Spelt};
+use super::{Fault, Param, Row, Server, Sql, Synced};
+
+/// How long a server may take to answer a call for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long a server that was there and is gone is called again: it may be starting anew, or another takes its place.
+const RETURN: Duration = Duration::from_secs(30);
+
+/// Seconds that a transaction waits for another's lock, as long as SQLite does.
+const LOCK_SECONDS: u32 = 10;
+
+enum Wire {
+    Postgres(PgConnection),
+    MySql(MySqlConnection),
+}
+
+/// A connection to the server.
+pub(in crate::ledger) struct Remote {
+    server: Server,
+    runtime: Waiter,
+    wire: Option<Wire>,
+    spelt: HashMap<String, Spelt>,
+}
+
+/// Sends a statement with its parameters to either kind of server.
+macro_rules! bound {
+    ($database:ty, $spelt:expr, $params:expr) => {{
+        let mut query = sqlx::query::<$database>(AssertSqlSafe(std::sync::Arc::clone(&$spelt.text)));
+        let count = $spelt.order.as_ref().map_or($params.len(), Vec::len);
+        for place in 0..count {
+            let number = $spelt.order.as_ref().map_or(place, |order| order[place]);
+            query = match $params.get(number) {
+                Some(Param::Int(value)) => query.bind(*value),
+                Some(Param::Text(value)) => query.bind(*value),
+                None => return Err(Fault::Missing(number)),
+            };
+        }
+        query
+    }};
+}
+
+impl Remote {
+    pub(super) fn connect(server: &Server) -> Sql<Self> {
+        let runtime = Waiter::new().map_err(Fault::Runtime)?;
+        let mut remote = Self { server: server.clone(), runtime, wire: None, spelt: HashMap::new() };
+        remote.wire = Some(remote.dial()?);
+        Ok(remote)
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        self.server.dialect()
+    }
+
+    pub(super) fn schema(&self) -> &str {
+        self.server.schema()
+    }
+
+    fn dial(&self) -> Sql<Wire> {
+        let url = self.server.url();
+        let dial = async {
+            Ok::<_, sqlx::Error>(match self.dialect() {
+                Dialect::MySql => {
+                    let options = MySqlConnectOptions::from_url(&url)?.disable_statement_logging();
+                    let mut connection = MySqlConnection::connect_with(&options).await?;
+                    // Names in double quotes; nothing is cut off in silence; a statement sees what is committed when it begins.
+                    let settings = format!(
+                        "SET SESSION sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT,STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES',
+                             SESSION transaction_isolation = 'READ-COMMITTED', SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}"
+                    );
+                    let older = settings.replace("transaction_isolation", "tx_isolation");
+                    if connection.execute(AssertSqlSafe(settings)).await.is_err() {
+                        connection.execute(AssertSqlSafe(older)).await?;
+                    }
+                    Wire::MySql(connection)
+                }
+                _ => {
+                    let options = PgConnectOptions::from_url(&url)?.disable_statement_logging().options([
+                        ("search_path", self.server.schema()),
+                        ("lock_timeout", &format!("{LOCK_SECONDS}s")),
+                        ("client_min_messages", "warning"),
+                    ]);
+                    let connection = PgConnection::connect_with(&options).await?;
+                    Wire::Postgres(connection)
+                }
+            })
+        };
+        let dialled = self.runtime.wait(async { tokio::time::timeout(CONNECT, dial).await })?;
+        dialled.map_err(|_| Fault::Silent(CONNECT))?.map_err(Fault::Remote)
+    }
+
+    /// Begins a transaction, on another connection if this one is gone.
+    pub(super) fn begin(&mut self, synced: Option<Synced>) -> Sql<()> {
+        let begin = match (self.dialect(), synced) {
+            (Dialect::Postgres, None) => "BEGIN READ ONLY ISOLATION LEVEL REPEATABLE READ",
+            (Dialect::Postgres, Some(Synced::Later)) => "BEGIN; SET LOCAL synchronous_commit = off",
+            (_, None) => "START TRANSACTION READ ONLY",
+            _ => "BEGIN",
+        };
+        let Err(fault) = self.run(begin) else { return Ok(()) };
+        if !fault.is_disconnected() {
+            return Err(fault);
+        }
+        let since = Instant::now();
+        let mut pause = Duration::from_millis(100);
+        loop {
+            self.wire = None;
+            match self.dial() {
+                Ok(wire) => {
+                    self.wire = Some(wire);
+                    return self.run(begin);
+                }
+                Err(fault) if since.elapsed() > RETURN || !fault.is_disconnected() => return Err(fault),
+                Err(_) => self.runtime.wait(async { tokio::time::sleep(pause).await })?,
+            }
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+
+    /// Ends a transaction; `keep` tells whether what it changed stays.
+    pub(super) fn end(&mut self, keep: bool) -> Sql<()> {
+        let ended = self.run(if keep { "COMMIT" } else { "ROLLBACK" });
+        if ended.is_err() {
+            // What is left of the transaction goes with the connection.
+            self.wire = None;
+        }
+        ended
+    }
+
+    /// Leaves what is under way to the server, which undoes it.
+    pub(super) fn hang_up(&mut self) {
+        self.wire = None;
+    }
+
+    /// Runs statements without parameters, in the server's own words.
+    pub(super) fn run(&mut self, statements: &str) -> Sql<()> {
+        let query = sqlx::raw_sql(AssertSqlSafe(statements));
+        match self.wire.as_mut().ok_or(Fault::Gone)? {
+            Wire::Postgres(connection) => self.runtime.wait(query.execute(connection))?.map(|_| ())?,
+            Wire::MySql(connection) => self.runtime.wait(query.execute(connection))?.map(|_| ())?,
+        }
+        Ok(())
+    }
+
+    fn spell(&mut self, statement: &str) -> Spelt {
+        if let Some(spelt) = self.spelt.get(statement) {
+            return spelt.clone();
+        }
+        let spelt = self.dialect().spell(statement);
+        self.spelt.insert(statement.to_owned(), spelt.clone());
+        spelt
+    }
+
+    /// Runs a statement; gives the rows it matched, and the number of the one it made if the server gave it one.
+    pub(super) fn execute(&mut self, statement: &str, params: &[Param<'_>]) -> Sql<(u64, i64)> {
+        let spelt = self.spell(statement);
+        match self.wire.as_mut().ok_or(Fault::Gone)? {
+            Wire::Postgres(connection) => {
+                let query = bound!(Postgres, spelt, params);
+                Ok((self.runtime.wait(query.execute(connection))??.rows_affected(), 0))
+            }
+            Wire::MySql(connection) => {
+                let query = bound!(MySql, spelt, params);
+                let done = self.runtime.wait(query.execute(connection))??;
+                Ok((done.rows_affected(), i64::try_from(done.last_insert_id()).unwrap_or_default()))
+            }
+        }
+    }
+
+    /// Hands on the rows of a query as they come.
+    pub(super) fn each(
+        &mut self,
+        statement: &str,
+        params: &[Param<'_>],
+        visit: &mut dyn FnMut(&Row<'_>) -> Sql<()>,
+    ) -> Sql<()> {
+        let spelt = self.spell(statement);
+        match self.wire.as_mut().ok_or(Fault::Gone)? {
+            Wire::Postgres(connection) => {
+                let query = bound!(Postgres, spelt, params);
+                self.runtime.wait(async {
+                    let mut rows = query.fetch(connection);
+                    while let Some(row) = rows.try_next().await? {
+                        visit(&Row::Postgres(&row))?;
+                    }
+                    Ok(())
+                })?
+            }
+            Wire::MySql(connection) => {
+                let query = bound!(MySql, spelt, params);
+                self.runtime.wait(async {
+                    let mut rows = query.fetch(connection);
+                    while let Some(row) = rows.try_next().await? {
+                        visit(&Row::MySql(&row))?;
+                    }
+                    Ok(())
+                })?
+            }
+        }
+    }
+}
+
+/// A runtime that only runs while somebody waits.
+struct Waiter(Option<Runtime>);
+
+impl Waiter {
+    fn new() -> std::io::Result<Self> {
+        Builder::new_current_thread().enable_all().build().map(|runtime| Self(Some(runtime)))
+    }
+
+    /// Drives `future`. A thread that works for another runtime is given up by that one for the time.
+    fn wait<T>(&self, future: impl Future<Output = T>) -> Sql<T> {
+        let runtime = self.0.as_ref().ok_or(Fault::Gone)?;
+        Ok(if tokio::runtime::Handle::try_current().is_ok() {
+            tokio::task::block_in_place(|| runtime.block_on(future))
+        } else {
+            runtime.block_on(future)
+        })
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        // It may be dropped where nobody may wait for its end.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
