@@ -39,7 +39,14 @@ pub(crate) struct Common {
 
     /// A database server with the ledger, which machines can share: postgres://USER@HOST/DATABASE or
     /// mysql://USER@HOST/DATABASE, with the password in DIL_SECRET_LEDGER. Without it, a file in the state folder
-    #[arg(long, global = true, env = "DIL_LEDGER", hide_env = true, value_name = "URL", help_heading = "Everywhere")]
+    #[arg(
+        long,
+        global = true,
+        env = "DIL_LEDGER",
+        hide_env = true,
+        value_name = "URL",
+        help_heading = "Everywhere"
+    )]
     pub(crate) ledger: Option<String>,
 
     /// How a run tells what happens: `auto` draws progress on a terminal and prints lines of text elsewhere

@@ -21,7 +21,7 @@ pub use backfill::with_range;
 pub use choice::Choice;
 pub use event::{Event, EventSink, Outcome, RunSummary, StageSummary};
 pub use execute::work;
-pub use ledger::{Place, Server, LedgerView, MoveReport, ResetReport, RunRow, StageRow, UnitFilter, UnitRow};
+pub use ledger::{LedgerView, MoveReport, Place, ResetReport, RunRow, Server, StageRow, UnitFilter, UnitRow};
 pub use plan::{PlanOptions, PlanReport, PlanUnit, SkippedUnit, StagePlan, plan};
 pub use preview::{Preview, preview};
 pub use run::run;

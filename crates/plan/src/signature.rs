@@ -61,7 +61,9 @@ pub fn has_value(signature: &str, name: &str, value: &str) -> bool {
         let Some((found, behind)) = behind.strip_prefix('=').and_then(token) else { return false };
         let (digest, behind) = behind.split_at(behind.find(',').unwrap_or(behind.len()));
         let same = match found.starts_with('"') {
-            true if digest.is_empty() => serde_json::from_str::<String>(found).is_ok_and(|found| found == value),
+            true if digest.is_empty() => {
+                serde_json::from_str::<String>(found).is_ok_and(|found| found == value)
+            }
             true => digest.strip_prefix('#') == Some(&digest_of(value)),
             false => found == value,
         };
@@ -102,7 +104,9 @@ fn spell(field: &Field<'_>, into: &mut String) {
     match field {
         Field::Bool(value) => into.push_str(if *value { "true" } else { "false" }),
         Field::Number(text) => into.push_str(text),
-        Field::Text(text) if text.len() <= LONG && is_plain(text) && !looks_typed(text) => into.push_str(text),
+        Field::Text(text) if text.len() <= LONG && is_plain(text) && !looks_typed(text) => {
+            into.push_str(text)
+        }
         Field::Text(text) if text.len() <= LONG => into.push_str(&Value::from(text.as_ref()).to_string()),
         Field::Text(text) => {
             let shown: String = text.chars().take(SHOWN).collect();

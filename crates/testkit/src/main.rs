@@ -1,9 +1,10 @@
-//! The testkit's servers for people and scripts: `dil-testkit oracle|flood|pages|csv`.
+//! The testkit's servers for people and scripts: `dil-testkit oracle|flood|pages|csv|with-database`.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use dil_testkit::database::Database;
 use dil_testkit::{flood, oracle, pages, table};
 
 const USAGE: &str = "\
@@ -14,7 +15,9 @@ dil-testkit flood [--port N]
 dil-testkit pages [--port N] [--pages N] [--rows N] [--files FOLDER]
     prepared pages at the least cost: /pages /ten /files/NAME
 dil-testkit csv --out FILE [--bytes N]
-    writes a CSV file of 20 mixed columns";
+    writes a CSV file of 20 mixed columns
+dil-testkit with-database postgres|mariadb COMMAND...
+    runs a command with a database server of its own, whose URL is in DIL_TEST_LEDGER";
 
 struct Options(Vec<String>);
 
@@ -37,13 +40,29 @@ impl Options {
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let verb = arguments.next().unwrap_or_default();
-    match run(&verb, &Options(arguments.collect())) {
+    let arguments: Vec<String> = arguments.collect();
+    if verb == "with-database" {
+        return with_database(&arguments).unwrap_or_else(|text| {
+            eprintln!("{text}");
+            ExitCode::from(2)
+        });
+    }
+    match run(&verb, &Options(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             eprintln!("{text}");
             ExitCode::from(2)
         }
     }
+}
+
+fn with_database(arguments: &[String]) -> Result<ExitCode, String> {
+    let [kind, program, arguments @ ..] = arguments else { return Err(USAGE.to_owned()) };
+    let database = Database::start(kind.parse()?);
+    let mut command = Command::new(program);
+    let status = command.args(arguments).env("DIL_TEST_LEDGER", database.url()).status();
+    let status = status.map_err(|cause| format!("running {program}: {cause}"))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn run(verb: &str, options: &Options) -> Result<(), String> {

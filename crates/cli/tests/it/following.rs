@@ -6,10 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use dil_testkit::process::Program;
-
 use crate::lake;
-use crate::scene::DIL;
+use crate::scene::program_in;
 
 /// Lists of one item a day, and the items. The list of the second day comes only once the item of the first was asked for.
 struct Gate {
@@ -81,7 +79,7 @@ fn run(url: &str, options: &[&str], folder: &std::path::Path) -> dil_testkit::pr
     std::fs::write(folder.join("flow.yaml"), FLOW).expect("a file can be written");
     let url = format!("url={url}");
     let arguments = [&["run", "flow.yaml", "--var", &url], options].concat();
-    Program::new(DIL, folder).env("NO_COLOR", "1").run(&arguments)
+    program_in(folder).env("NO_COLOR", "1").run(&arguments)
 }
 
 #[test]

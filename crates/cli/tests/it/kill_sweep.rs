@@ -335,7 +335,7 @@ fn age_ledger(scene: &Scene) {
     let ledger = rusqlite::Connection::open(scene.path(".dil/ledger.sqlite")).expect("the ledger opens");
     let version: i64 =
         ledger.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("it has a version");
-    if version == 2 {
+    if version == 3 {
         ledger
             .execute_batch(
                 "BEGIN;
@@ -352,6 +352,7 @@ fn age_ledger(scene: &Scene) {
                  ALTER TABLE unit_1 RENAME TO unit;
                  CREATE INDEX unit_by_state ON unit (flow, stage, state);
                  ALTER TABLE run DROP COLUMN backfill;
+                 ALTER TABLE file DROP COLUMN low;
                  PRAGMA user_version = 1;
                  COMMIT",
             )

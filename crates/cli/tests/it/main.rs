@@ -18,6 +18,7 @@ mod memory;
 mod random_kills;
 mod scene;
 mod schema_growth;
+mod shared_ledger;
 mod signals;
 mod two_stage;
 mod unit_rules;

@@ -1,5 +1,6 @@
 //! A folder with a flow in it, an oracle that it reads from, and `dil` run there.
 
+use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,28 @@ use crate::lake;
 
 /// The binary under test.
 pub(crate) const DIL: &str = env!("CARGO_BIN_EXE_dil");
+
+/// `dil` in `folder`. The tests that use it hold for every ledger: `DIL_TEST_LEDGER` names a server on which each folder has
+/// one of its own.
+pub(crate) fn program_in(folder: &Path) -> Program {
+    let program = Program::new(DIL, folder);
+    match ledger_of(folder) {
+        Some(ledger) => program.env("DIL_LEDGER", ledger),
+        None => program,
+    }
+}
+
+/// The ledger of a folder, if it is on a server.
+pub(crate) fn ledger_of(folder: &Path) -> Option<String> {
+    let server = std::env::var("DIL_TEST_LEDGER").ok()?;
+    let mut hasher = std::hash::DefaultHasher::new();
+    folder.hash(&mut hasher);
+    let name = format!("t{:016x}", hasher.finish());
+    match server.strip_suffix("/dil").filter(|_| server.starts_with("mysql:")) {
+        Some(server) => Some(format!("{server}/{name}")),
+        None => Some(format!("{server}?schema={name}")),
+    }
+}
 
 /// A folder, an oracle, a flow.
 pub(crate) struct Scene {
@@ -69,7 +92,7 @@ impl Scene {
 
     /// `dil` in this folder.
     pub(crate) fn dil(&self) -> Program {
-        Program::new(DIL, self.folder.path()).env("DIL_SECRET_TOKEN", "wrong").env("NO_COLOR", "1")
+        program_in(self.folder.path()).env("DIL_SECRET_TOKEN", "wrong").env("NO_COLOR", "1")
     }
 
     /// `dil run flow.yaml` with `to` as the flow's end, and more options.

@@ -29,17 +29,40 @@ const COPIED: [Columns; 7] = [
         which: OF_FLOW,
     },
     Columns { table: "stage_run", numbers: &[], texts: &["run", "stage"], which: OF_RUNS },
-    Columns { table: "stage_schema", numbers: &[], texts: &["flow", "stage", "kind", "spelt"], which: OF_FLOW },
+    Columns {
+        table: "stage_schema",
+        numbers: &[],
+        texts: &["flow", "stage", "kind", "spelt"],
+        which: OF_FLOW,
+    },
     Columns { table: "stage_division", numbers: &[], texts: &["flow", "stage", "spelt"], which: OF_FLOW },
     Columns { table: "planned_rows", numbers: &[], texts: &["flow", "stage", "run"], which: OF_FLOW },
     Columns {
         table: "unit",
         numbers: &[
-            "low", "recorded_high", "recorded_at", "done_before", "attempts", "\"rows\"", "bytes", "requests", "milliseconds",
+            "low",
+            "recorded_high",
+            "recorded_at",
+            "done_before",
+            "attempts",
+            "\"rows\"",
+            "bytes",
+            "requests",
+            "milliseconds",
             "updated",
         ],
         texts: &[
-            "flow", "stage", "backfill", "signature", "state", "version", "recorded_key", "run", "done_run", "error", "\"each\"",
+            "flow",
+            "stage",
+            "backfill",
+            "signature",
+            "state",
+            "version",
+            "recorded_key",
+            "run",
+            "done_run",
+            "error",
+            "\"each\"",
         ],
         which: OF_FLOW,
     },
@@ -68,7 +91,8 @@ impl Ledger {
         let place = path.display().to_string();
         if self.read(|session| Ok(session.dialect()))? == Dialect::Sqlite {
             self.read(|session| session.execute("VACUUM INTO ?1", &params![place]))?;
-            let mut copy = Db::open_file(&path, OpenFlags::default()).map_err(|fault| broken(&place, &fault))?;
+            let mut copy =
+                Db::open_file(&path, OpenFlags::default()).map_err(|fault| broken(&place, &fault))?;
             let id = format!("{:016x}", rand::random::<u64>());
             let cleared = copy.transaction(Synced::Later, |session| {
                 session.run(CLEARED)?;
@@ -77,14 +101,15 @@ impl Ledger {
             return cleared.map(|_| ()).map_err(|fault| broken(&place, &fault));
         }
         let copy = Self::open(&Place::Folder(folder.to_owned()))?;
-        copy.transaction("ledger.copy", Synced::Later, |to| {
+        // Nothing counts on it after this process, so no boundary of what is kept is crossed here.
+        let copied = copy.lock().transaction(Synced::Later, |to| {
             // What is read fails with the place it is read from.
-            let read = self.read(|from| {
-                COPIED.iter().try_for_each(|columns| copy_rows(columns, flow, from, to))
-            });
+            let read =
+                self.read(|from| COPIED.iter().try_for_each(|columns| copy_rows(columns, flow, from, to)));
             to.run(CLEARED)?;
             Ok(read)
-        })?
+        });
+        copied.map_err(|fault| broken(&place, &fault))?
     }
 }
 

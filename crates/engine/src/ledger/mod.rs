@@ -263,10 +263,17 @@ fn broken(place: &str, fault: &Fault) -> Error {
     let (slug, hint) = match fault {
         Fault::Sqlite(cause) => of_sqlite(cause),
         Fault::Remote(sqlx::Error::Database(cause)) => of_server(&**cause),
-        Fault::Remote(sqlx::Error::Configuration(_)) => ("state/address", "look at the address of the ledger"),
-        Fault::Remote(sqlx::Error::Tls(_)) => {
-            ("state/tls", "name the authority that signed the server's certificate in the address: sslrootcert= (PostgreSQL), ssl-ca= (MySQL)")
+        Fault::Remote(sqlx::Error::Configuration(_)) => {
+            ("state/address", "look at the address of the ledger")
         }
+        Fault::Remote(sqlx::Error::Tls(_)) => (
+            "state/tls",
+            "name the authority that signed the server's certificate in the address: sslrootcert= (PostgreSQL), ssl-ca= (MySQL)",
+        ),
+        Fault::Lost => (
+            "state/lost",
+            "was the ledger restored from a backup, or does its server not write commits to disk? run again: what is not recorded is read again",
+        ),
         _ if fault.is_disconnected() => (
             "state/unreachable",
             "is the server running, and is the address right? what was recorded is safe; run again",
@@ -296,14 +303,16 @@ fn of_sqlite(cause: &rusqlite::Error) -> (&'static str, &'static str) {
 
 /// By the codes of PostgreSQL's appendix A and of MySQL's server error reference.
 fn of_server(cause: &dyn sqlx::error::DatabaseError) -> (&'static str, &'static str) {
-    let number = cause.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map(|cause| cause.number());
+    let number = db::number(cause);
     let code = cause.code().unwrap_or_default();
     let code = if number.is_some() { "" } else { &*code };
     match (code, number.unwrap_or_default()) {
         ("28000" | "28P01", _) | (_, 1045 | 1698) => {
             ("state/login", "give the user in the address and the password in DIL_SECRET_LEDGER")
         }
-        ("3D000", _) | (_, 1049) => ("state/no-database", "make the database, or name another in the address"),
+        ("3D000", _) | (_, 1049) => {
+            ("state/no-database", "make the database, or name another in the address")
+        }
         ("42501", _) | (_, 1044 | 1142 | 1370) => (
             "state/rights",
             "grant the user the right to make tables in the database (PostgreSQL: a schema that it owns), and to read and write them",
@@ -314,7 +323,10 @@ fn of_server(cause: &dyn sqlx::error::DatabaseError) -> (&'static str, &'static 
             "state/too-long",
             "on a server, names of flows and stages have at most 160 bytes, names of units and paths 2,000; or keep the ledger in a file",
         ),
-        (code, _) if code.starts_with("57P") => ("state/unreachable", "the server is going down or coming up; what was recorded is safe; run again"),
+        (code, _) if code.starts_with("57P") => (
+            "state/unreachable",
+            "the server is going down or coming up; what was recorded is safe; run again",
+        ),
         _ => ("state/failed", AGAIN),
     }
 }

@@ -113,8 +113,15 @@ struct Table {
     columns: String,
     /// Whether SQLite keeps it in the order of its key.
     keyed: bool,
-    /// Name, columns, and the rows that are in it if not all are; what it has besides where all must be.
-    index: Option<(&'static str, &'static str, Option<(&'static str, &'static str)>)>,
+    index: Option<Index>,
+}
+
+/// An index of a table.
+struct Index {
+    name: &'static str,
+    columns: &'static str,
+    /// Which rows are in it, if not all; and the column that tells them apart where all must be.
+    some: Option<(&'static str, &'static str)>,
 }
 
 /// The tables, for a database that has none. Times are microseconds since 1970 (UTC) where they are compared, RFC 3339 texts
@@ -132,13 +139,15 @@ impl Table {
         match (index, dialect) {
             (None, _) => format!("CREATE TABLE {exists}{name} ({columns}){keyed};\n"),
             // It knows no index of some rows only, and makes none later unless it is new.
-            (Some((index, on, some)), Dialect::MySql) => {
+            (Some(Index { name: index, columns: on, some }), Dialect::MySql) => {
                 let more = some.map_or(String::new(), |(_, more)| format!(", {more}"));
                 format!("CREATE TABLE {exists}{name} ({columns}, INDEX {index} ({on}{more})){keyed};\n")
             }
-            (Some((index, on, some)), _) => {
+            (Some(Index { name: index, columns: on, some }), _) => {
                 let some = some.map_or(String::new(), |(some, _)| format!(" WHERE {some}"));
-                format!("CREATE TABLE {name} ({columns}){keyed};\nCREATE INDEX {index} ON {name} ({on}){some};\n")
+                format!(
+                    "CREATE TABLE {name} ({columns}){keyed};\nCREATE INDEX {index} ON {name} ({on}){some};\n"
+                )
             }
         }
     }
@@ -162,7 +171,7 @@ fn tables_in(words: &Words) -> Vec<Table> {
     as_of {integer} NOT NULL, started {name} NOT NULL, ended {text}, error {text}, backfill {name} NOT NULL DEFAULT ''"
             ),
             keyed: false,
-            index: Some(("run_by_flow", "flow, started", None)),
+            index: Some(Index { name: "run_by_flow", columns: "flow, started", some: None }),
         },
         // Stages that are over in a run, so that a resumed run does not begin them again.
         plain("stage_run", format!("run {name} NOT NULL, stage {name} NOT NULL, PRIMARY KEY (run, stage)")),
@@ -202,7 +211,7 @@ fn tables_in(words: &Words) -> Vec<Table> {
     PRIMARY KEY (flow, stage, backfill, low, signature)"
             ),
             keyed: true,
-            index: Some(("unit_owing", "flow, stage, backfill", Some(("state <> 'done'", "state")))),
+            index: Some(Index { name: "unit_owing", columns: "flow, stage, backfill", some: Some(("state <> 'done'", "state")) }),
         },
         // Published files and whose they are.
         Table {
@@ -213,7 +222,7 @@ fn tables_in(words: &Words) -> Vec<Table> {
     low {integer} NOT NULL DEFAULT 0, PRIMARY KEY (path)"
             ),
             keyed: true,
-            index: Some(("file_by_unit", "flow, stage, signature, output", None)),
+            index: Some(Index { name: "file_by_unit", columns: "flow, stage, signature, output", some: None }),
         },
         // The journal of publications.
         Table {
@@ -223,7 +232,7 @@ fn tables_in(words: &Words) -> Vec<Table> {
     state {name} NOT NULL CHECK (state IN ('prepared', 'recorded', 'cancelled')), body {text} NOT NULL"
             ),
             keyed: false,
-            index: Some(("publication_open", "flow", Some(("state = 'prepared'", "state")))),
+            index: Some(Index { name: "publication_open", columns: "flow", some: Some(("state = 'prepared'", "state")) }),
         },
         // Folders in which this ledger may have staged something.
         plain("staging", format!("flow {name} NOT NULL, folder {long_name} NOT NULL, PRIMARY KEY (flow, folder)")),
@@ -241,12 +250,14 @@ pub(super) fn prepare(db: &mut Db, place: &str) -> Result<String> {
         VERSION => {}
         older if older < VERSION => durable("ledger.migrate", || migrate(db)).map_err(fail)?,
         other => {
-            let message = format!("the ledger {place} has version {other}, this program knows version {VERSION}");
+            let message =
+                format!("the ledger {place} has version {other}, this program knows version {VERSION}");
             return Err(Error::new(ErrorKind::State, "state/version", message)
                 .hint("use the program that wrote it, or a newer one"));
         }
     }
-    let id = db.read(|session| session.first("SELECT value FROM meta WHERE \"key\" = 'id'", &[], |row| row.get(0)));
+    let id = db
+        .read(|session| session.first("SELECT value FROM meta WHERE \"key\" = 'id'", &[], |row| row.get(0)));
     id.map_err(fail)?.ok_or_else(|| {
         Error::new(ErrorKind::State, "state/corrupt", format!("the ledger {place} has no id")).hint(RESTORE)
     })

@@ -7,7 +7,7 @@ use dil_model::unit::{Counts, Position};
 use dil_plan::History;
 use jiff::Timestamp;
 
-use super::db::{Dialect, Param, Row, Session, Sql, params};
+use super::db::{Dialect, Fault, Param, Row, Session, Sql, params};
 use super::run::{instant, now_microseconds, unreadable};
 use super::{LeaseGuard, Ledger, ONE_UNIT, PublishedUnit, StageKey, Synced, UnitKey, join, low_of};
 
@@ -225,7 +225,9 @@ impl Ledger {
         output: Output,
     ) -> Result<Vec<String>> {
         let query = match signature {
-            Some(_) => "SELECT path FROM file WHERE flow = ?1 AND stage = ?2 AND output = ?3 AND signature = ?4 ORDER BY path",
+            Some(_) => {
+                "SELECT path FROM file WHERE flow = ?1 AND stage = ?2 AND output = ?3 AND signature = ?4 ORDER BY path"
+            }
             None => "SELECT path FROM file WHERE flow = ?1 AND stage = ?2 AND output = ?3 ORDER BY path",
         };
         let all = params![flow, stage, output_name(output), signature];
@@ -256,8 +258,7 @@ impl Ledger {
 }
 
 /// What planning asks of an entry.
-const KNOWN: &str =
-    "u.recorded_high, u.done_before, u.recorded_at, u.version, u.state, u.updated, u.done_run, u.recorded_key";
+const KNOWN: &str = "u.recorded_high, u.done_before, u.recorded_at, u.version, u.state, u.updated, u.done_run, u.recorded_key";
 
 /// What planning is told of an entry; nothing if it was forgotten.
 fn known(row: &Row<'_>, run: &str) -> Sql<Option<History>> {
@@ -354,5 +355,9 @@ pub(super) fn record_unit(
              requests = ?13, recorded_key = coalesce(?14, recorded_key), milliseconds = ?15, error = NULL, work = NULL, position = NULL, manifest = NULL
          WHERE {ONE_UNIT}"
     );
-    session.execute(&statement, &stage.unit(&unit.signature).with(&more)).map(|_| ())
+    // Its attempt made the entry.
+    match session.execute(&statement, &stage.unit(&unit.signature).with(&more))? {
+        0 => Err(Fault::Lost),
+        _ => Ok(()),
+    }
 }

@@ -194,12 +194,8 @@ impl LedgerView {
     pub fn open(place: &Place) -> dil_model::Result<Self> {
         match Ledger::open_existing(place)? {
             Some(ledger) => Ok(Self { ledger }),
-            None => Err(Error::new(
-                ErrorKind::State,
-                "state/none",
-                format!("there is no ledger in {place}"),
-            )
-            .hint("run a flow first, or name its state folder with --state")),
+            None => Err(Error::new(ErrorKind::State, "state/none", format!("there is no ledger in {place}"))
+                .hint("run a flow first, or name its state folder with --state")),
         }
     }
 

@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_statement_is_spelt_for_each_server() {
-        let statement = "INSERT INTO t (a, b) VALUES (?1, ?2) ON CONFLICT (a) DO UPDATE SET b = excluded.b, c = ?10 + ?1";
+        let statement =
+            "INSERT INTO t (a, b) VALUES (?1, ?2) ON CONFLICT (a) DO UPDATE SET b = excluded.b, c = ?10 + ?1";
         let postgres = Dialect::Postgres.spell(statement);
         assert_eq!(
             &*postgres.text,
@@ -102,8 +103,14 @@ mod tests {
         );
         assert_eq!(mysql.order, Some(vec![0, 1, 9, 0]));
         let sum = "SELECT CAST(sum(x) AS INTEGER) FROM t WHERE instr(e, ?1) > 0";
-        assert_eq!(&*Dialect::Postgres.spell(sum).text, "SELECT CAST(sum(x) AS BIGINT) FROM t WHERE strpos(e, $1) > 0");
-        assert_eq!(&*Dialect::MySql.spell(sum).text, "SELECT CAST(sum(x) AS SIGNED) FROM t WHERE instr(e, ?) > 0");
+        assert_eq!(
+            &*Dialect::Postgres.spell(sum).text,
+            "SELECT CAST(sum(x) AS BIGINT) FROM t WHERE strpos(e, $1) > 0"
+        );
+        assert_eq!(
+            &*Dialect::MySql.spell(sum).text,
+            "SELECT CAST(sum(x) AS SIGNED) FROM t WHERE instr(e, ?) > 0"
+        );
         assert_eq!(&*Dialect::Sqlite.spell(sum).text, sum);
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 pub(super) use dialect::Dialect;
 use remote::Remote;
+pub(super) use remote::number;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 pub use server::Server;
 pub(super) use value::{Param, Row, params};
@@ -29,6 +30,8 @@ pub(super) enum Fault {
     Gone,
     /// Who was asking wants no more.
     Stopped,
+    /// What was committed before is not there any more.
+    Lost,
     /// A column that always has a value has none.
     Missing(usize),
     NotText,
@@ -56,9 +59,7 @@ impl Fault {
             // A server that is going or coming says so: class 57 of PostgreSQL; 1053 (shutdown), 1927 (killed) and 4031 (idle) of MySQL and MariaDB.
             Self::Remote(sqlx::Error::Database(cause)) => {
                 cause.code().is_some_and(|code| code.starts_with("57P"))
-                    || cause
-                        .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
-                        .is_some_and(|cause| matches!(cause.number(), 1053 | 1927 | 4031))
+                    || matches!(number(&**cause), Some(1053 | 1927 | 4031))
             }
             _ => false,
         }
@@ -76,6 +77,7 @@ impl std::fmt::Display for Fault {
             Self::Silent(time) => write!(f, "no connection within {} s", time.as_secs()),
             Self::Gone => f.write_str("the connection was lost"),
             Self::Stopped => f.write_str("stopped"),
+            Self::Lost => f.write_str("an entry that was recorded before is gone"),
             Self::Missing(index) => write!(f, "column {index} of an answer has no value"),
             Self::NotText => f.write_str("a text is not UTF-8"),
             Self::Runtime(cause) => cause.fmt(f),
@@ -92,6 +94,13 @@ pub(crate) enum Synced {
     /// With the next commit that is synced. Losing it to a power cut costs work, never rows: an attempt begins again, a
     /// prepared publication is found done and recorded again.
     Later,
+}
+
+/// What a transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
 }
 
 /// An open database.
@@ -121,7 +130,7 @@ impl Db {
     pub(super) fn read<T>(&mut self, query: impl FnOnce(&Session<'_>) -> Sql<T>) -> Sql<T> {
         match self {
             Self::Sqlite { connection, .. } => query(&Session::Sqlite(connection)),
-            Self::Remote(remote) => within(remote, None, query),
+            Self::Remote(remote) => within(remote, Access::Read, query),
         }
     }
 
@@ -144,17 +153,13 @@ impl Db {
                 transaction.commit()?;
                 Ok(value)
             }
-            Self::Remote(remote) => within(remote, Some(synced), change),
+            Self::Remote(remote) => within(remote, Access::Write, change),
         }
     }
 }
 
-fn within<T>(
-    remote: &RefCell<Remote>,
-    synced: Option<Synced>,
-    work: impl FnOnce(&Session<'_>) -> Sql<T>,
-) -> Sql<T> {
-    remote.borrow_mut().begin(synced)?;
+fn within<T>(remote: &RefCell<Remote>, access: Access, work: impl FnOnce(&Session<'_>) -> Sql<T>) -> Sql<T> {
+    remote.borrow_mut().begin(access)?;
     let unwound = HangUp(remote);
     let done = work(&Session::Remote(remote));
     std::mem::forget(unwound);
@@ -194,7 +199,9 @@ impl Session<'_> {
     /// The schema that the tables are in, where there are schemas.
     pub(super) fn schema(&self) -> Option<String> {
         match self {
-            Self::Remote(remote) if self.dialect() == Dialect::Postgres => Some(remote.borrow().schema().to_owned()),
+            Self::Remote(remote) if self.dialect() == Dialect::Postgres => {
+                Some(remote.borrow().schema().to_owned())
+            }
             _ => None,
         }
     }

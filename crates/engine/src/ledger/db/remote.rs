@@ -7,13 +7,14 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt as _;
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sqlx::error::DatabaseError;
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, MySql, Postgres};
 use tokio::runtime::{Builder, Runtime};
 
 use super::dialect::{Dialect, Spelt};
-use super::{Fault, Param, Row, Server, Sql, Synced};
+use super::{Access, Fault, Param, Row, Server, Sql};
 
 /// How long a server may take to answer a call for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -21,8 +22,15 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How long a server that was there and is gone is called again: it may be starting anew, or another takes its place.
 const RETURN: Duration = Duration::from_secs(30);
 
+/// The error number of MySQL for a database that is not there.
+const UNKNOWN_DATABASE: u16 = 1049;
+
 /// Seconds that a transaction waits for another's lock, as long as SQLite does.
 const LOCK_SECONDS: u32 = 10;
+
+/// Seconds after which the server ends a session that says nothing: its machine may be gone, and its locks keep others out.
+/// Leases are renewed far more often, and what is done to files within a transaction takes less.
+const IDLE_SECONDS: u32 = 300;
 
 enum Wire {
     Postgres(PgConnection),
@@ -76,11 +84,18 @@ impl Remote {
             Ok::<_, sqlx::Error>(match self.dialect() {
                 Dialect::MySql => {
                     let options = MySqlConnectOptions::from_url(&url)?.disable_statement_logging();
-                    let mut connection = MySqlConnection::connect_with(&options).await?;
+                    let mut connection = match MySqlConnection::connect_with(&options).await {
+                        Err(sqlx::Error::Database(cause)) if number(&*cause) == Some(UNKNOWN_DATABASE) => {
+                            self.make_database(&options).await?;
+                            MySqlConnection::connect_with(&options).await?
+                        }
+                        connected => connected?,
+                    };
                     // Names in double quotes; nothing is cut off in silence; a statement sees what is committed when it begins.
                     let settings = format!(
                         "SET SESSION sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT,STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES',
-                             SESSION transaction_isolation = 'READ-COMMITTED', SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}"
+                             SESSION transaction_isolation = 'READ-COMMITTED', SESSION innodb_lock_wait_timeout = {LOCK_SECONDS},
+                             SESSION wait_timeout = {IDLE_SECONDS}"
                     );
                     let older = settings.replace("transaction_isolation", "tx_isolation");
                     if connection.execute(AssertSqlSafe(settings)).await.is_err() {
@@ -92,6 +107,8 @@ impl Remote {
                     let options = PgConnectOptions::from_url(&url)?.disable_statement_logging().options([
                         ("search_path", self.server.schema()),
                         ("lock_timeout", &format!("{LOCK_SECONDS}s")),
+                        ("idle_in_transaction_session_timeout", &format!("{IDLE_SECONDS}s")),
+                        ("tcp_keepalives_idle", "15"),
                         ("client_min_messages", "warning"),
                     ]);
                     let connection = PgConnection::connect_with(&options).await?;
@@ -103,13 +120,22 @@ impl Remote {
         dialled.map_err(|_| Fault::Silent(CONNECT))?.map_err(Fault::Remote)
     }
 
+    /// Makes the database that the address names, as PostgreSQL's schema is made.
+    async fn make_database(&self, options: &MySqlConnectOptions) -> sqlx::Result<()> {
+        let name = options.get_database().unwrap_or_default().replace('`', "``");
+        let mut connection = MySqlConnection::connect_with(&options.clone().database("")).await?;
+        connection.execute(AssertSqlSafe(format!("CREATE DATABASE IF NOT EXISTS `{name}`"))).await?;
+        connection.close().await
+    }
+
     /// Begins a transaction, on another connection if this one is gone.
-    pub(super) fn begin(&mut self, synced: Option<Synced>) -> Sql<()> {
-        let begin = match (self.dialect(), synced) {
-            (Dialect::Postgres, None) => "BEGIN READ ONLY ISOLATION LEVEL REPEATABLE READ",
-            (Dialect::Postgres, Some(Synced::Later)) => "BEGIN; SET LOCAL synchronous_commit = off",
-            (_, None) => "START TRANSACTION READ ONLY",
-            _ => "BEGIN",
+    ///
+    /// Every commit is on the server's disk, as far as its own settings go: a server may die and come back while the run goes on.
+    pub(super) fn begin(&mut self, access: Access) -> Sql<()> {
+        let begin = match (self.dialect(), access) {
+            (Dialect::Postgres, Access::Read) => "BEGIN READ ONLY ISOLATION LEVEL REPEATABLE READ",
+            (_, Access::Read) => "START TRANSACTION READ ONLY",
+            (_, Access::Write) => "BEGIN",
         };
         let Err(fault) = self.run(begin) else { return Ok(()) };
         if !fault.is_disconnected() {
@@ -212,6 +238,11 @@ impl Remote {
             }
         }
     }
+}
+
+/// The number of a server's error, if it is MySQL's.
+pub(in crate::ledger) fn number(cause: &dyn DatabaseError) -> Option<u16> {
+    cause.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
 }
 
 /// A runtime that only runs while somebody waits.

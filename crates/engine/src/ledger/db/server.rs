@@ -85,7 +85,8 @@ impl FromStr for Server {
             Error::new(ErrorKind::Config, "state/address", message)
                 .hint("write it as postgres://USER@HOST:5432/DATABASE or mysql://USER@HOST:3306/DATABASE, with the password in DIL_SECRET_LEDGER")
         };
-        let url = Url::parse(text).map_err(|cause| refused(format!("the ledger's address is no URL: {cause}")))?;
+        let url =
+            Url::parse(text).map_err(|cause| refused(format!("the ledger's address is no URL: {cause}")))?;
         let (dialect, words): (_, &[&str]) = match url.scheme() {
             "postgres" | "postgresql" => (Dialect::Postgres, &POSTGRES_WORDS),
             "mysql" | "mariadb" => (Dialect::MySql, &MYSQL_WORDS),
@@ -107,7 +108,10 @@ impl FromStr for Server {
             }
             if word == "schema" {
                 let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-                if value.is_empty() || !value.chars().all(plain) || value.starts_with(|c: char| c.is_ascii_digit()) {
+                if value.is_empty()
+                    || !value.chars().all(plain)
+                    || value.starts_with(|c: char| c.is_ascii_digit())
+                {
                     return Err(refused("a schema's name is made of a-z, 0-9 and _ here".to_owned()));
                 }
                 schema = value.into_owned();
@@ -123,7 +127,8 @@ mod tests {
 
     #[test]
     fn an_address_is_shown_without_its_secrets() {
-        let server: Server = "postgres://me:se%20cret@db.example:5433/flows?sslmode=require&schema=mine".parse().unwrap();
+        let server: Server =
+            "postgres://me:se%20cret@db.example:5433/flows?sslmode=require&schema=mine".parse().unwrap();
         assert_eq!(server.to_string(), "postgres://me@db.example:5433/flows");
         assert_eq!(format!("{server:?}"), "postgres://me@db.example:5433/flows");
         assert_eq!(server.schema(), "mine");
