@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
     use crate::commit::recover;
-    use crate::ledger::{Place, PublishedUnit};
+    use crate::ledger::{BeginAt, Place, PublishedUnit, StageKey};
 
     const NONE: Duration = Duration::ZERO;
 
@@ -216,6 +216,12 @@ mod tests {
         }
     }
 
+    /// The attempt that every publication comes from.
+    fn begin(ledger: &Ledger, lease: &LeaseGuard) {
+        let key = StageKey { flow: "flow", stage: "stage", backfill: "" };
+        ledger.begin_attempt(lease, key.unit("all"), "run", ("work", BeginAt::Start)).unwrap();
+    }
+
     #[test]
     fn who_lost_the_lease_takes_nothing_back() {
         let root = tempfile::tempdir().unwrap();
@@ -223,6 +229,7 @@ mod tests {
         let files = ["a", "b"].map(|name| staged(root.path(), name, Output::Write)).to_vec();
         let publication = publication(root.path(), files, None);
         let sleeper = ledger.take_lease("flow", NONE).unwrap();
+        begin(&ledger, &sleeper);
         let id = ledger.prepare(&sleeper, &publication).unwrap();
 
         let next = ledger.take_lease("flow", NONE).unwrap();
@@ -241,6 +248,7 @@ mod tests {
         let files = ["a", "b"].map(|name| staged(root.path(), name, Output::Write)).to_vec();
         let lost = files[1].staged.clone();
         let lease = ledger.take_lease("flow", NONE).unwrap();
+        begin(&ledger, &lease);
         ledger.prepare(&lease, &publication(root.path(), files, None)).unwrap();
         std::fs::remove_file(lost).unwrap();
 
@@ -258,6 +266,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(&Place::Folder(root.path().join("state"))).unwrap();
         let lease = ledger.take_lease("flow", NONE).unwrap();
+        begin(&ledger, &lease);
         let fresh = root.path().join("fresh").to_string_lossy().into_owned();
         let swap = Swap { fresh, mark: "mark".to_owned() };
         let files = vec![staged(root.path(), "a", Output::Write), staged(root.path(), "r", Output::Rows)];
