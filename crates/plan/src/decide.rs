@@ -52,6 +52,8 @@ pub struct History {
     pub failed: bool,
     /// Whether it was planned, and is not done.
     pub owing: bool,
+    /// Whether it owes rows and its values are on record, so that it need not be put there.
+    pub kept: bool,
     /// Whether it was recorded in this very run, which was interrupted and goes on.
     pub done_now: bool,
     /// When it was last tried, if ever: where `max` falls short, what was tried longest ago goes first.
@@ -101,6 +103,8 @@ pub struct PlannedUnit {
     pub replaces: bool,
     /// Whether all of it was recorded before: it is read again because rows may have changed.
     pub again: bool,
+    /// Whether it is on record as one that owes rows, with its values.
+    pub kept: bool,
 }
 
 /// Why a unit does not run.
@@ -133,16 +137,16 @@ pub enum Decision {
         signature: String,
         /// Why not.
         why: Skip,
-        /// The values it is made of, if it owes rows: a later run must not forget it.
+        /// The values it is made of, if it owes rows and that is not on record: a later run must not forget it.
         owing: Option<EachRow>,
     },
 }
 
 impl Decision {
-    /// Name and values of the unit, if rows of it are still to be read for the first time.
+    /// Name and values of the unit, if rows of it are still to be read for the first time and that is not on record.
     pub fn owing(&self) -> Option<(&str, &EachRow)> {
         match self {
-            Self::Run(unit) => (!unit.again).then_some((unit.signature.as_str(), &unit.each)),
+            Self::Run(unit) => (!unit.again && !unit.kept).then_some((unit.signature.as_str(), &unit.each)),
             Self::Skip { signature, owing, .. } => owing.as_ref().map(|each| (signature.as_str(), each)),
         }
     }
@@ -250,8 +254,12 @@ impl StagePlan<'_> {
         history: &History,
     ) -> (Decision, Option<Rank>) {
         let skip = |why| (Decision::Skip { signature: signature.clone(), why, owing: None }, None);
+        let version = self.values.version(value);
+        // A value whose version changed has other values on record.
+        let kept = history.kept && version.is_none();
         let owing = |why| {
-            (Decision::Skip { signature: signature.clone(), why, owing: Some(self.values.row(value)) }, None)
+            let owing = (!kept).then(|| self.values.row(value));
+            (Decision::Skip { signature: signature.clone(), why, owing }, None)
         };
         let nominal = slice.nominal();
         if self.rules.waits(slice) {
@@ -260,7 +268,6 @@ impl StagePlan<'_> {
         if !self.values.is_listed(value) && !history.owing {
             return skip(Skip::Unlisted);
         }
-        let version = self.values.version(value);
         let Verdict { interval, key, reason, replaces } =
             match self.rules.verdict(slice, history, version.as_deref()) {
                 Ok(verdict) => verdict,
@@ -280,7 +287,7 @@ impl StagePlan<'_> {
         }
         let nominal = nominal.filter(|_| reason != Reason::Snapshot);
         let each = self.values.row(value);
-        let unit = PlannedUnit { signature, each, version, nominal, interval, key, reason, replaces, again };
+        let unit = PlannedUnit { signature, each, version, nominal, interval, key, reason, replaces, again, kept };
         let rank = rank(self.number, &unit, history.tried, self.newest_first);
         (Decision::Run(Box::new(unit)), Some(rank))
     }
@@ -305,7 +312,7 @@ impl Iterator for StagePlan<'_> {
             Decision::Run(unit) if beyond => Decision::Skip {
                 signature: unit.signature,
                 why: Skip::BeyondMax,
-                owing: (!unit.again).then_some(unit.each),
+                owing: (!unit.again && !unit.kept).then_some(unit.each),
             },
             decided => decided,
         }))

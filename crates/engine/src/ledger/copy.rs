@@ -104,8 +104,8 @@ impl Ledger {
         // Nothing counts on it after this process, so no boundary of what is kept is crossed here.
         let copied = copy.lock().transaction(Synced::Later, |to| {
             // What is read fails with the place it is read from.
-            let read =
-                self.read(|from| COPIED.iter().try_for_each(|columns| copy_rows(columns, flow, from, to)));
+            let read = self
+                .snapshot(|from| COPIED.iter().try_for_each(|columns| copy_rows(columns, flow, from, to)));
             to.run(CLEARED)?;
             Ok(read)
         });

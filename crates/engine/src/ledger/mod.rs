@@ -194,6 +194,11 @@ impl Ledger {
         self.lock().read(query).map_err(|fault| broken(&self.place, &fault))
     }
 
+    /// Reads, all from one state of the ledger.
+    fn snapshot<T>(&self, query: impl FnOnce(&Session<'_>) -> Sql<T>) -> Result<T> {
+        self.lock().snapshot(query).map_err(|fault| broken(&self.place, &fault))
+    }
+
     /// Hands on rows, one by one, until `visit` fails.
     fn each<E: From<Error>>(
         &self,

@@ -64,8 +64,8 @@ impl Ledger {
         signatures: &[String],
     ) -> Result<Vec<Option<History>>> {
         let normal = StageKey { backfill: "", ..stage };
-        self.read(|session| {
-            // One view of the ledger for all of them, opened once.
+        // One view of the ledger for all of them, opened once.
+        self.snapshot(|session| {
             let mut histories = vec![None; signatures.len()];
             look_up(session, stage, signatures, |index, row| {
                 histories[index] = known(row, run)?;
@@ -258,7 +258,8 @@ impl Ledger {
 }
 
 /// What planning asks of an entry.
-const KNOWN: &str = "u.recorded_high, u.done_before, u.recorded_at, u.version, u.state, u.updated, u.done_run, u.recorded_key";
+const KNOWN: &str = "u.recorded_high, u.done_before, u.recorded_at, u.version, u.state, u.updated, u.done_run, u.recorded_key, \
+     CASE WHEN u.\"each\" IS NULL THEN 0 ELSE 1 END";
 
 /// What planning is told of an entry; nothing if it was forgotten.
 fn known(row: &Row<'_>, run: &str) -> Sql<Option<History>> {
@@ -276,6 +277,7 @@ fn known(row: &Row<'_>, run: &str) -> Sql<Option<History>> {
         version: row.get(3)?,
         failed: state == "failed",
         owing: state != "done",
+        kept: state != "done" && row.get(8)?,
         done_now: row.text(6)? == Some(run),
         tried: known_instant(row.get(5)?).filter(|_| state != "planned"),
     }))
@@ -310,7 +312,7 @@ fn look_up(
     let asked = asked.map(|(i, s)| serde_json::json!({ "i": i, "l": low_of(s), "s": s })).collect::<Vec<_>>();
     let asked = serde_json::Value::Array(asked).to_string();
     session.each(&query, &params![stage.flow, stage.stage, stage.backfill, asked], |row| {
-        visit(usize::try_from(row.get::<i64>(8)?).unwrap_or(usize::MAX), row)
+        visit(usize::try_from(row.get::<i64>(9)?).unwrap_or(usize::MAX), row)
     })
 }
 

@@ -114,6 +114,7 @@ mod tests {
             reason: Reason::New,
             replaces: true,
             again: false,
+            kept: false,
         }
     }
 

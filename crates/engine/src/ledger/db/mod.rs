@@ -126,10 +126,21 @@ impl Db {
         Remote::connect(server).map(|remote| Self::Remote(Box::new(RefCell::new(remote))))
     }
 
-    /// Reads, all from one state of the database.
+    /// Reads.
     pub(super) fn read<T>(&mut self, query: impl FnOnce(&Session<'_>) -> Sql<T>) -> Sql<T> {
         match self {
             Self::Sqlite { connection, .. } => query(&Session::Sqlite(connection)),
+            Self::Remote(remote) => query(&Session::Remote(remote)),
+        }
+    }
+
+    /// Reads, all from one state of the database.
+    pub(super) fn snapshot<T>(&mut self, query: impl FnOnce(&Session<'_>) -> Sql<T>) -> Sql<T> {
+        match self {
+            Self::Sqlite { connection, .. } => {
+                let view = connection.unchecked_transaction()?;
+                query(&Session::Sqlite(&view))
+            }
             Self::Remote(remote) => within(remote, Access::Read, query),
         }
     }

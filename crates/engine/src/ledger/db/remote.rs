@@ -3,6 +3,7 @@
 //! The ledger is asked from synchronous code, on threads that the run's tasks have given up for the time; so a connection has
 //! a small runtime of its own, which only runs while an answer is waited for.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,8 @@ pub(in crate::ledger) struct Remote {
     server: Server,
     runtime: Waiter,
     wire: Option<Wire>,
+    /// Whether a transaction is.
+    open: bool,
     spelt: HashMap<String, Spelt>,
 }
 
@@ -65,7 +68,7 @@ macro_rules! bound {
 impl Remote {
     pub(super) fn connect(server: &Server) -> Sql<Self> {
         let runtime = Waiter::new().map_err(Fault::Runtime)?;
-        let mut remote = Self { server: server.clone(), runtime, wire: None, spelt: HashMap::new() };
+        let mut remote = Self { server: server.clone(), runtime, wire: None, open: false, spelt: HashMap::new() };
         remote.wire = Some(remote.dial()?);
         Ok(remote)
     }
@@ -110,6 +113,10 @@ impl Remote {
                         ("idle_in_transaction_session_timeout", &format!("{IDLE_SECONDS}s")),
                         ("tcp_keepalives_idle", "15"),
                         ("client_min_messages", "warning"),
+                        // All that runs often finds rows by key, in tables that may have been empty when the statement was planned.
+                        ("enable_seqscan", "off"),
+                        ("enable_hashjoin", "off"),
+                        ("enable_mergejoin", "off"),
                     ]);
                     let connection = PgConnection::connect_with(&options).await?;
                     Wire::Postgres(connection)
@@ -137,10 +144,21 @@ impl Remote {
             (_, Access::Read) => "START TRANSACTION READ ONLY",
             (_, Access::Write) => "BEGIN",
         };
-        let Err(fault) = self.run(begin) else { return Ok(()) };
+        let Err(fault) = self.run(begin) else {
+            self.open = true;
+            return Ok(());
+        };
         if !fault.is_disconnected() {
             return Err(fault);
         }
+        self.redial()?;
+        self.run(begin)?;
+        self.open = true;
+        Ok(())
+    }
+
+    /// Calls a server that is gone until it is there again.
+    fn redial(&mut self) -> Sql<()> {
         let since = Instant::now();
         let mut pause = Duration::from_millis(100);
         loop {
@@ -148,7 +166,7 @@ impl Remote {
             match self.dial() {
                 Ok(wire) => {
                     self.wire = Some(wire);
-                    return self.run(begin);
+                    return Ok(());
                 }
                 Err(fault) if since.elapsed() > RETURN || !fault.is_disconnected() => return Err(fault),
                 Err(_) => self.runtime.wait(async { tokio::time::sleep(pause).await })?,
@@ -159,6 +177,7 @@ impl Remote {
 
     /// Ends a transaction; `keep` tells whether what it changed stays.
     pub(super) fn end(&mut self, keep: bool) -> Sql<()> {
+        self.open = false;
         let ended = self.run(if keep { "COMMIT" } else { "ROLLBACK" });
         if ended.is_err() {
             // What is left of the transaction goes with the connection.
@@ -169,6 +188,7 @@ impl Remote {
 
     /// Leaves what is under way to the server, which undoes it.
     pub(super) fn hang_up(&mut self) {
+        self.open = false;
         self.wire = None;
     }
 
@@ -209,6 +229,27 @@ impl Remote {
 
     /// Hands on the rows of a query as they come.
     pub(super) fn each(
+        &mut self,
+        statement: &str,
+        params: &[Param<'_>],
+        visit: &mut dyn FnMut(&Row<'_>) -> Sql<()>,
+    ) -> Sql<()> {
+        let seen = Cell::new(false);
+        let mut visit = |row: &Row<'_>| {
+            seen.set(true);
+            visit(row)
+        };
+        match self.each_once(statement, params, &mut visit) {
+            // Outside a transaction nothing is lost with the connection.
+            Err(fault) if !self.open && fault.is_disconnected() && !seen.get() => {
+                self.redial()?;
+                self.each_once(statement, params, &mut visit)
+            }
+            done => done,
+        }
+    }
+
+    fn each_once(
         &mut self,
         statement: &str,
         params: &[Param<'_>],
