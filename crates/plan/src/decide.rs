@@ -287,7 +287,8 @@ impl StagePlan<'_> {
         }
         let nominal = nominal.filter(|_| reason != Reason::Snapshot);
         let each = self.values.row(value);
-        let unit = PlannedUnit { signature, each, version, nominal, interval, key, reason, replaces, again, kept };
+        let unit =
+            PlannedUnit { signature, each, version, nominal, interval, key, reason, replaces, again, kept };
         let rank = rank(self.number, &unit, history.tried, self.newest_first);
         (Decision::Run(Box::new(unit)), Some(rank))
     }

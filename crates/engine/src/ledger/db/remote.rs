@@ -68,7 +68,8 @@ macro_rules! bound {
 impl Remote {
     pub(super) fn connect(server: &Server) -> Sql<Self> {
         let runtime = Waiter::new().map_err(Fault::Runtime)?;
-        let mut remote = Self { server: server.clone(), runtime, wire: None, open: false, spelt: HashMap::new() };
+        let mut remote =
+            Self { server: server.clone(), runtime, wire: None, open: false, spelt: HashMap::new() };
         remote.wire = Some(remote.dial()?);
         Ok(remote)
     }
