@@ -290,8 +290,10 @@ fn look_up(
     signatures: &[String],
     mut visit: impl FnMut(usize, &Row<'_>) -> Sql<()>,
 ) -> Sql<()> {
-    // Servers are asked for all at once, by a list in JSON.
-    let listed = match session.dialect() {
+    // Servers are asked for all at once, by a list in JSON: each name of it is looked up by key, however large the table.
+    const ONE: &str =
+        "u.flow = ?1 AND u.stage = ?2 AND u.backfill = ?3 AND u.low = asked.l AND u.signature = asked.s";
+    let query = match session.dialect() {
         Dialect::Sqlite => {
             let query = format!("SELECT {KNOWN} FROM unit u WHERE {ONE_UNIT}");
             for (index, signature) in signatures.iter().enumerate() {
@@ -299,15 +301,17 @@ fn look_up(
             }
             return Ok(());
         }
-        Dialect::Postgres => "json_to_recordset(CAST(?4 AS JSON)) AS asked(i BIGINT, l BIGINT, s TEXT)",
-        Dialect::MySql => {
-            "JSON_TABLE(?4, '$[*]' COLUMNS (i BIGINT PATH '$.i', l BIGINT PATH '$.l', s LONGTEXT PATH '$.s')) AS asked"
-        }
+        // A statement that was planned while the table was small would go through all of it for each name, but for LIMIT.
+        Dialect::Postgres => format!(
+            "SELECT found.*, asked.i FROM json_to_recordset(CAST(?4 AS JSON)) AS asked(i BIGINT, l BIGINT, s TEXT)
+             CROSS JOIN LATERAL (SELECT {KNOWN} FROM unit u WHERE {ONE} LIMIT 1) AS found"
+        ),
+        Dialect::MySql => format!(
+            "SELECT {KNOWN}, asked.i
+             FROM JSON_TABLE(?4, '$[*]' COLUMNS (i BIGINT PATH '$.i', l BIGINT PATH '$.l', s LONGTEXT PATH '$.s')) AS asked
+             STRAIGHT_JOIN unit u ON {ONE}"
+        ),
     };
-    let query = format!(
-        "SELECT {KNOWN}, asked.i FROM {listed}
-         JOIN unit u ON u.flow = ?1 AND u.stage = ?2 AND u.backfill = ?3 AND u.low = asked.l AND u.signature = asked.s"
-    );
     let asked = signatures.iter().enumerate();
     let asked = asked.map(|(i, s)| serde_json::json!({ "i": i, "l": low_of(s), "s": s })).collect::<Vec<_>>();
     let asked = serde_json::Value::Array(asked).to_string();

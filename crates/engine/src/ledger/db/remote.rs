@@ -114,10 +114,6 @@ impl Remote {
                         ("idle_in_transaction_session_timeout", &format!("{IDLE_SECONDS}s")),
                         ("tcp_keepalives_idle", "15"),
                         ("client_min_messages", "warning"),
-                        // All that runs often finds rows by key, in tables that may have been empty when the statement was planned.
-                        ("enable_seqscan", "off"),
-                        ("enable_hashjoin", "off"),
-                        ("enable_mergejoin", "off"),
                     ]);
                     let connection = PgConnection::connect_with(&options).await?;
                     Wire::Postgres(connection)
