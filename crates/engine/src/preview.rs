@@ -8,7 +8,7 @@ use dil_flow::Checked;
 use dil_format::FrameLimits;
 use dil_model::arrow::datatypes::SchemaRef;
 use dil_model::arrow::record_batch::RecordBatch;
-use dil_model::component::{Converter as _, Decoded, Decoder, Frame, Framer, Source};
+use dil_model::component::{Converter as _, Decoded, Decoder, Frame, PageBody, PageFacts, Source};
 use dil_model::config::{Flow, Stage, Units};
 use dil_model::schema::{StoredSchema, typed};
 use dil_model::template::unit_variables;
@@ -20,7 +20,8 @@ use jiff::Timestamp;
 
 use crate::execute::limiter;
 use crate::run::memory::{Shares, Slots};
-use crate::run::unit::{Port, UnitContext, open_source};
+use crate::run::unit::{Port, UnitContext, framer, open_source};
+use crate::run::whole;
 use crate::run::{row_values, unseen};
 use crate::settings::{Settings, Stop};
 
@@ -205,26 +206,50 @@ async fn first_frames(spec: &UnitSpec, source: &mut dyn Source, rows: usize) -> 
     let shares = Shares::of(spec.memory);
     // Small frames, so that little is read.
     let limits = FrameLimits { frame_bytes: 64 << 10, row_bytes_max: shares.row_max };
-    let mut framer: Box<dyn Framer> = dil_format::framer(&spec.read, &source.wanted(), limits)?;
+    let mut framer = framer(&spec.read, source, limits)?;
     let mut frames: Vec<Frame> = Vec::new();
     let mut labels = HashMap::new();
     let mut seen = 0u64;
-    while let Some(mut page) = source.open().await? {
-        framer.begin_page(page.number);
+    let framed = |frames: &[Frame]| frames.iter().map(|frame| frame.rows.max(1)).sum::<u64>();
+    while let Some(page) = source.open().await? {
         labels.insert(page.number, page.label.clone());
-        while let Some(chunk) = page.body.next().await {
-            let chunk = chunk.map_err(|error| error.at(page.label.clone()))?;
-            for piece in chunk.chunks(64 << 10) {
-                framer.feed(piece, &mut frames).map_err(|error| error.at(page.label.clone()))?;
-                let framed: u64 = frames.iter().map(|frame| frame.rows.max(1)).sum();
-                if framed > rows as u64 && frames.len() > 1 {
-                    return Ok(FirstFrames { frames, labels, ended: false });
+        let placed = |error: Error| error.at(page.label.clone());
+        let facts = match (page.body, &mut framer) {
+            (PageBody::Stream(mut body), Some(framer)) => {
+                framer.begin_page(page.number);
+                while let Some(chunk) = body.next().await {
+                    for piece in chunk.map_err(placed)?.chunks(64 << 10) {
+                        framer.feed(piece, &mut frames).map_err(placed)?;
+                        if framed(&frames) > rows as u64 && frames.len() > 1 {
+                            return Ok(FirstFrames { frames, labels, ended: false });
+                        }
+                    }
                 }
+                framer.end_page(&mut frames).map_err(placed)?
             }
-        }
-        let facts = framer.end_page(&mut frames).map_err(|error| error.at(page.label.clone()))?;
+            (PageBody::Random(file), _) => {
+                let mut read = whole::frames(&spec.read, file, limits, page.number);
+                let mut facts = PageFacts::default();
+                while let Some(frame) = read.recv().await {
+                    let frame = frame.map_err(placed)?;
+                    facts.rows += frame.rows;
+                    frames.push(frame);
+                    if framed(&frames) > rows as u64 {
+                        return Ok(FirstFrames { frames, labels, ended: false });
+                    }
+                }
+                facts
+            }
+            (PageBody::Stream(_), None) => {
+                return Err(Error::new(
+                    ErrorKind::Internal,
+                    "internal/page",
+                    "the source does not go with the format",
+                ));
+            }
+        };
         seen += facts.rows;
-        source.advance(&facts).await.map_err(|error| error.at(page.label.clone()))?;
+        source.advance(&facts).await.map_err(placed)?;
         if seen > rows as u64 {
             return Ok(FirstFrames { frames, labels, ended: false });
         }

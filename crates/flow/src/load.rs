@@ -103,7 +103,7 @@ pub fn load(source: &Source, settings: &Settings) -> Result<Checked, Vec<Located
     found.extend(substitute::resolve(&mut root, settings));
     let (value, problems) = shape::check(&root);
     found.extend(problems.into_iter().map(Found::from));
-    let flow = match typed(&root, value, &found) {
+    let mut flow = match typed(&root, value, &found) {
         Ok(flow) => flow,
         Err(problem) => {
             // The schema said yes and the types say no; a known problem explains it better.
@@ -116,6 +116,7 @@ pub fn load(source: &Source, settings: &Settings) -> Result<Checked, Vec<Located
     let (order, problems) = check::check(&flow, &Outline::new(&root));
     found.extend(problems.into_iter().map(Found::from));
     if found.is_empty() {
+        flow.stages.values_mut().for_each(|stage| stage.read.spell_out());
         let fingerprint = fingerprint(&flow);
         Ok(Checked { flow, order, fingerprint, places, root })
     } else {

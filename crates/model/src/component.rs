@@ -33,6 +33,15 @@ pub struct Frame {
     pub first_line: Option<u64>,
     /// The page's own column names, where the format has a header (CSV).
     pub header: Option<Arc<[String]>>,
+    /// The rows themselves, where the format is columnar (Parquet, Avro); then there are no `bytes`.
+    pub batch: Option<RecordBatch>,
+}
+
+impl Frame {
+    /// The bytes of memory that it holds.
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.batch.as_ref().map_or(0, RecordBatch::get_array_memory_size)
+    }
 }
 
 /// What a framer saw of a page once all of it was fed.
@@ -132,8 +141,28 @@ pub trait Encoder: Send {
     fn finish(self: Box<Self>, out: &mut Vec<u8>) -> Result<()>;
 }
 
-/// The bytes of one page.
+/// The bytes of one page, in order.
 pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
+
+/// A page whose bytes can be read in any order, as columnar formats need.
+pub trait RandomAccess: Send + Sync {
+    /// Bytes in all.
+    fn size(&self) -> u64;
+
+    /// Reads bytes from `offset` on, as many as there are at once, but one at least unless the end is reached.
+    ///
+    /// # Errors
+    /// What the place they are read from says.
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> std::io::Result<usize>;
+}
+
+/// How the bytes of a page are read.
+pub enum PageBody {
+    /// From the first to the last.
+    Stream(Body),
+    /// In any order; only where [`Format::is_columnar`](crate::config::Format::is_columnar).
+    Random(Arc<dyn RandomAccess>),
+}
 
 /// A page that has begun to arrive.
 pub struct OpenPage {
@@ -142,7 +171,7 @@ pub struct OpenPage {
     /// What to call it in messages: method and URL, or the file's path; secrets masked.
     pub label: String,
     /// Its bytes, already without transfer and content encoding. Ends with an error if it is cut short.
-    pub body: Body,
+    pub body: PageBody,
 }
 
 /// Gives the pages of one work unit, one after the other.

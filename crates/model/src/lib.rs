@@ -7,6 +7,7 @@
 pub mod boundary;
 pub mod component;
 pub mod config;
+mod dialect;
 pub mod error;
 pub mod fingerprint;
 pub mod interval;

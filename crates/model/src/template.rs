@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
-use minijinja::value::{Kwargs, Serde, Value};
+use minijinja::value::{Kwargs, Serde, Value, ValueKind};
 use minijinja::{Environment, ErrorKind as JinjaKind, UndefinedBehavior};
 use regex::Regex;
 
@@ -51,6 +51,11 @@ static SECRET: LazyLock<Regex> =
 #[expect(clippy::expect_used, reason = "the pattern is a constant, a test compiles it")]
 static FILTER: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\{\{[^}]*?\|\s*([A-Za-z_][A-Za-z0-9_]*)").expect("constant pattern"));
+
+#[expect(clippy::expect_used, reason = "the pattern is a constant, a test compiles it")]
+static DIALECT: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"\|\s*(?:identifier|literal)\(\s*['"]([^'"]*)['"]"#).expect("constant pattern")
+});
 
 impl Template {
     /// Parses a text.
@@ -205,12 +210,12 @@ fn known_filters(environment: &Environment<'_>, code: &str) -> Result<(), String
             .and_then(|trial| trial.eval(()));
         if trial.is_err_and(|cause| cause.kind() == JinjaKind::UnknownFilter) {
             return Err(format!(
-                "there is no filter `{}`; dates have epoch, epoch_ms, iso, date, strftime",
+                "there is no filter `{}`; instants have epoch, epoch_ms, iso, date, strftime; queries need identifier, literal",
                 &found[1]
             ));
         }
     }
-    Ok(())
+    DIALECT.captures_iter(code).try_for_each(|found| crate::dialect::known(&found[1]))
 }
 
 fn lone_expression(code: &str) -> Option<String> {
@@ -247,6 +252,22 @@ fn environment(escape: Escape) -> Environment<'static> {
             .map_err(|cause| invalid(format!("{pattern}: {cause}")))?;
         // Its separators are the flow's own.
         Ok::<_, minijinja::Error>(Value::from_safe_string(text))
+    });
+    environment.add_filter("identifier", |value: Value, dialect: String| {
+        let name = |name: &Value| crate::dialect::identifier(&name.to_string(), &dialect).map_err(invalid);
+        match value.kind() {
+            // A name with its schema.
+            ValueKind::Seq => {
+                Ok(value.try_iter()?.map(|part| name(&part)).collect::<Result<Vec<_>, _>>()?.join("."))
+            }
+            _ => name(&value),
+        }
+    });
+    environment.add_filter("literal", |value: Value, dialect: String| match value.kind() {
+        ValueKind::Number => Ok(value.to_string()),
+        ValueKind::Bool => Ok(if value.is_true() { "TRUE" } else { "FALSE" }.to_owned()),
+        ValueKind::None => Ok("NULL".to_owned()),
+        _ => crate::dialect::literal(&value.to_string(), &dialect).map_err(invalid),
     });
     environment.set_formatter(move |output, _state, value| {
         let text = value.to_string();
@@ -348,6 +369,19 @@ mod tests {
             "id": 7, "name": "a/b ü", "low": "2024-01-01T00:00:00Z", "unit": { "id": 3 }, "tricky": "{{ id }}${secret:X}"
         });
         value.as_object().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn names_and_texts_of_queries_are_quoted() {
+        check("{{ name | identifier('postgres') }}", Escape::None, Some("\"a/b ü\""));
+        check("{{ ['s', name] | identifier('mysql') }}", Escape::None, Some("`s`.`a/b ü`"));
+        check(
+            "id = {{ id | literal('soql') }} AND n = {{ name | literal('soql') }}",
+            Escape::None,
+            Some("id = 7 AND n = 'a/b ü'"),
+        );
+        check("{{ name | identifier('soql') }}", Escape::None, None);
+        assert!(Template::parse("{{ name | identifier('postgrs') }}").is_err());
     }
 
     fn check(source: &str, escape: Escape, expect: Option<&str>) {

@@ -10,6 +10,7 @@ mod commit;
 mod demo;
 mod fencing;
 mod following;
+mod foreign_files;
 mod full_disk;
 mod http;
 mod kill_sweep;

@@ -102,6 +102,7 @@ impl ContentTypes {
                 "application/octet-stream",
                 "binary/octet-stream",
             ],
+            Format::Parquet | Format::Avro => &[],
             Format::Csv => &[
                 "text/csv",
                 "application/csv",

@@ -123,6 +123,8 @@ impl RequestShape {
                 Format::Json => "application/json, */*;q=0.1",
                 Format::Ndjson => "application/x-ndjson, application/json;q=0.5, */*;q=0.1",
                 Format::Csv => "text/csv, */*;q=0.1",
+                // A check refuses these; they are read from files.
+                Format::Parquet | Format::Avro => "*/*",
             },
         })
     }

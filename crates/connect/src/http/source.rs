@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dil_model::component::{OpenPage, PageFacts, Permits, Requests, Source};
+use dil_model::component::{OpenPage, PageBody, PageFacts, Permits, Requests, Source};
 use dil_model::config::{Format, HttpConnection, HttpRead, Method};
 use dil_model::secret::{Masked, SecretStore};
 use dil_model::template::Variables;
@@ -128,7 +128,7 @@ impl HttpSource {
             None => label,
         };
         self.opened = Some(Opened { url, headers, digest });
-        Ok(OpenPage { number: self.pager.page_number(), label, body: body.into_body() })
+        Ok(OpenPage { number: self.pager.page_number(), label, body: PageBody::Stream(body.into_body()) })
     }
 
     /// Waits before the next try, or says why there is none.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dil_connect::files::{FilesSourceSpec, source};
-use dil_model::component::{PageFacts, Source};
+use dil_model::component::{PageBody, PageFacts, Source};
 use dil_model::template::Variables;
 use dil_model::{ErrorKind, Result};
 use futures::StreamExt as _;
@@ -31,6 +31,7 @@ fn spec(folder: &Path, path: &str, more: Value) -> FilesSourceSpec {
     variables.insert("day".to_owned(), json!("2024-02-29"));
     FilesSourceSpec {
         read: serde_json::from_value(read).unwrap(),
+        columnar: false,
         variables,
         secrets: Arc::new(Secrets),
         resume: None,
@@ -145,7 +146,8 @@ async fn a_file_comes_in_chunks_of_the_size_asked_for() {
     fs::write(folder.path().join("a"), vec![b'x'; 2500]).unwrap();
     let mut opened = source(spec(folder.path(), "a", json!({ "chunk": "1KiB" }))).unwrap();
     let page = opened.open().await.unwrap().unwrap();
-    let sizes: Vec<usize> = page.body.map(|chunk| chunk.unwrap().len()).collect().await;
+    let PageBody::Stream(body) = page.body else { unreachable!("a page of any order") };
+    let sizes: Vec<usize> = body.map(|chunk| chunk.unwrap().len()).collect().await;
     assert_eq!(sizes, [1024, 1024, 452]);
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dil_connect::http::{Clients, HttpSourceSpec, source};
-use dil_model::component::{OpenPage, PageFacts, Permit, Permits, Source};
+use dil_model::component::{OpenPage, PageBody, PageFacts, Permit, Permits, Source};
 use dil_model::config::Format;
 use dil_model::secret::{Secret, SecretStore};
 use dil_model::template::Variables;
@@ -108,9 +108,10 @@ pub(crate) async fn read_page(source: &mut dyn Source) -> Result<Option<Vec<Valu
 }
 
 /// A body as text.
-pub(crate) async fn text(mut page: OpenPage) -> Result<String> {
+pub(crate) async fn text(page: OpenPage) -> Result<String> {
+    let PageBody::Stream(mut body) = page.body else { unreachable!("a page of any order") };
     let mut bytes = Vec::new();
-    while let Some(chunk) = page.body.next().await {
+    while let Some(chunk) = body.next().await {
         bytes.extend_from_slice(&chunk?);
     }
     Ok(String::from_utf8(bytes).unwrap())

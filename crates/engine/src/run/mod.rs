@@ -17,6 +17,7 @@ mod stage_port;
 pub(crate) mod unit;
 mod unit_attempts;
 mod unseen;
+pub(crate) mod whole;
 
 pub use coordinator::run;
 pub(crate) use declared::check_declared;

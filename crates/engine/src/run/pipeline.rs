@@ -46,7 +46,7 @@ impl ItemSender {
     pub(crate) async fn send(&self, item: Item) -> Result<()> {
         let permit = match &item {
             Item::Frame { frame, .. } => {
-                let size = u32::try_from(frame.bytes.len().min(self.capacity)).unwrap_or(u32::MAX);
+                let size = u32::try_from(frame.size().min(self.capacity)).unwrap_or(u32::MAX);
                 Some(Arc::clone(&self.room).acquire_many_owned(size).await.map_err(|_| downstream())?)
             }
             _ => None,
@@ -179,7 +179,7 @@ impl Decoding {
             let ends = matches!(item, Item::End);
             if self.read.is_none() {
                 if let Item::Frame { frame, .. } = &item {
-                    self.sample_bytes += frame.bytes.len();
+                    self.sample_bytes += frame.size();
                 }
                 self.sample.push((item, permit));
                 if ends || self.sample_bytes >= self.sample_max {

@@ -10,19 +10,22 @@ use std::time::Instant;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dil_connect::files::FilesSourceSpec;
+use dil_connect::files::list::ListSourceSpec;
 use dil_connect::http::{Clients, HttpSourceSpec};
 use dil_format::FrameLimits;
-use dil_model::component::{Frame, Framer, OpenPage, PageFacts, Permits, Source};
-use dil_model::config::Connection;
+use dil_model::component::{Body, Frame, Framer, PageBody, PageFacts, Permits, Source};
+use dil_model::config::{Connection, Read};
 use dil_model::schema::StoredSchema;
 use dil_model::secret::SecretStore;
 use dil_model::template::unit_variables;
 use dil_model::unit::{AttemptId, Counts, Position, UnitReport, UnitSpec};
 use dil_model::{Error, ErrorKind, Result};
 use futures::StreamExt as _;
+use tokio::sync::mpsc;
 
 use super::memory::Shares;
 use super::pipeline::{self, Item, ItemSender, Written};
+use super::whole;
 use crate::settings::Stop;
 
 /// What a unit may ask of its coordinator.
@@ -67,27 +70,50 @@ pub(crate) async fn run_unit(spec: UnitSpec, context: UnitContext) -> UnitReport
 pub(crate) fn open_source(spec: &UnitSpec, context: &UnitContext) -> Result<Box<dyn Source>> {
     let variables = unit_variables(spec);
     let resume = spec.resume.as_ref().map(|position| position.source.clone());
-    match (&spec.read.http, &spec.read.files, &spec.connection) {
-        (Some(read), None, Some((name, Connection::Http(connection)))) => {
+    let secrets = Arc::clone(&context.secrets);
+    match (&spec.read, &spec.connection) {
+        (Read { http: Some(read), .. }, Some((name, Connection::Http(connection)))) => {
             dil_connect::http::source(HttpSourceSpec {
                 connection_name: name.clone(),
                 connection: connection.clone(),
                 read: read.clone(),
-                format: spec.read.format,
+                format: spec.read.format(),
                 variables,
-                secrets: Arc::clone(&context.secrets),
+                secrets,
                 permits: Arc::clone(&context.permits),
                 resume,
                 client: context.clients.clone(),
             })
         }
-        (None, Some(read), _) => dil_connect::files::source(FilesSourceSpec {
+        (Read { files: Some(read), .. }, _) => {
+            let columnar = spec.read.format().is_columnar();
+            dil_connect::files::source(FilesSourceSpec {
+                read: read.clone(),
+                columnar,
+                variables,
+                secrets,
+                resume,
+            })
+        }
+        (Read { list: Some(read), .. }, _) => dil_connect::files::list::source(ListSourceSpec {
             read: read.clone(),
             variables,
-            secrets: Arc::clone(&context.secrets),
+            secrets,
             resume,
         }),
         _ => Err(Error::new(ErrorKind::Internal, "internal/read", "the unit's `read` names no source")),
+    }
+}
+
+/// What cuts the source's pages; none where the format is read from any place of a file.
+pub(crate) fn framer(
+    read: &Read,
+    source: &dyn Source,
+    limits: FrameLimits,
+) -> Result<Option<Box<dyn Framer>>> {
+    match read.format().is_columnar() {
+        true => Ok(None),
+        false => dil_format::framer(read, &source.wanted(), limits).map(Some),
     }
 }
 
@@ -104,11 +130,11 @@ impl Reading {
         let shares = Shares::of(self.spec.memory);
         let mut source = open_source(&self.spec, &self.context)?;
         let limits = FrameLimits { frame_bytes: shares.frame, row_bytes_max: shares.row_max };
-        let mut framer = dil_format::framer(&self.spec.read, &source.wanted(), limits)?;
+        let framer = framer(&self.spec.read, source.as_ref(), limits)?;
         let (sender, running) = pipeline::start(&self.spec, shares, Arc::clone(&self.context.port))?;
         let stop = self.context.stop.clone();
         let read = tokio::select! {
-            read = self.pages(source.as_mut(), framer.as_mut(), &sender, shares.held_page) => read,
+            read = self.pages(source.as_mut(), framer, &sender, (limits, shares.held_page)) => read,
             () = stop.requested() => Err(cancelled()),
         };
         self.counts.requests = source.requests();
@@ -123,14 +149,13 @@ impl Reading {
     async fn pages(
         &mut self,
         source: &mut dyn Source,
-        framer: &mut dyn Framer,
+        mut framer: Option<Box<dyn Framer>>,
         sender: &ItemSender,
-        held_max: usize,
+        (limits, held_max): (FrameLimits, usize),
     ) -> Result<()> {
         while let Some(page) = source.open().await? {
             let before = self.counts;
             let label: Arc<str> = page.label.as_str().into();
-            framer.begin_page(page.number);
             let mut held = Held {
                 label: Arc::clone(&label),
                 frames: Vec::new(),
@@ -138,7 +163,22 @@ impl Reading {
                 max: held_max,
                 released: false,
             };
-            match self.page(page, framer, sender, &mut held).await {
+            let read = match (page.body, &mut framer) {
+                (PageBody::Stream(body), Some(framer)) => {
+                    framer.begin_page(page.number);
+                    self.page(body, framer.as_mut(), sender, &mut held).await
+                }
+                (PageBody::Random(file), None) => {
+                    let frames = whole::frames(&self.spec.read, Arc::clone(&file), limits, page.number);
+                    self.whole_page((file.size(), frames), sender, &mut held).await
+                }
+                _ => Err(Error::new(
+                    ErrorKind::Internal,
+                    "internal/page",
+                    "the source does not go with the format",
+                )),
+            };
+            match read {
                 Ok(facts) => {
                     source.advance(&facts).await.map_err(|error| error.at(&*label))?;
                     self.counts.rows += facts.rows;
@@ -166,12 +206,12 @@ impl Reading {
 
     async fn page(
         &mut self,
-        mut page: OpenPage,
+        mut body: Body,
         framer: &mut dyn Framer,
         sender: &ItemSender,
         held: &mut Held,
     ) -> Result<PageFacts> {
-        while let Some(chunk) = page.body.next().await {
+        while let Some(chunk) = body.next().await {
             let chunk: Bytes = chunk?;
             self.counts.bytes += chunk.len() as u64;
             // A body may come in one huge piece (a server on this machine); frames must be let go in between.
@@ -182,6 +222,24 @@ impl Reading {
             self.tell(false);
         }
         let facts = framer.end_page(&mut held.frames)?;
+        Ok(facts)
+    }
+
+    async fn whole_page(
+        &mut self,
+        (bytes, mut frames): (u64, mpsc::Receiver<Result<Frame>>),
+        sender: &ItemSender,
+        held: &mut Held,
+    ) -> Result<PageFacts> {
+        let mut facts = PageFacts::default();
+        while let Some(frame) = frames.recv().await {
+            let frame = frame?;
+            facts.rows += frame.rows;
+            held.frames.push(frame);
+            held.settle(sender).await?;
+            self.tell(false);
+        }
+        self.counts.bytes += bytes;
         Ok(facts)
     }
 
@@ -218,7 +276,7 @@ struct Held {
 
 impl Held {
     async fn settle(&mut self, sender: &ItemSender) -> Result<()> {
-        self.bytes = self.frames.iter().map(|frame| frame.bytes.len()).sum();
+        self.bytes = self.frames.iter().map(Frame::size).sum();
         if self.released || self.bytes > self.max {
             self.released = true;
             self.release(sender).await?;

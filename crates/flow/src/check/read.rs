@@ -1,6 +1,8 @@
 //! Where rows come from.
 
-use dil_model::config::{CsvOptions, FilesRead, Format, HttpRead, Method, OtherColumns, Read, RowsMissing};
+use dil_model::config::{
+    CsvOptions, FilesRead, Format, HttpRead, ListRead, Method, OtherColumns, Read, RowsMissing,
+};
 
 use super::flow::{Outline, headers};
 use super::report::{At, Report};
@@ -10,18 +12,24 @@ use super::{convert, paginate};
 use crate::nearest::suggestion;
 
 pub(crate) fn check(read: &Read, at: &At, unit: &Names, outline: &Outline, report: &mut Report) {
-    match (&read.http, &read.files) {
-        (Some(http), None) => self::http(http, read.format, &at.key("http"), unit, outline, report),
-        (None, Some(files)) => self::files(files, &at.key("files"), unit, report),
-        (Some(_), Some(_)) => report.key(
-            "read/source",
-            at,
-            "`read` has both `http` and `files`",
-            "keep one; two sources are two stages",
-        ),
-        (None, None) => {
-            let hint = "add `http: { connection: NAME, path: /… }` or `files: { path: in/*.csv }`";
+    match (&read.http, &read.files, &read.list) {
+        (Some(http), None, None) => self::http(http, read.format(), &at.key("http"), unit, outline, report),
+        (None, Some(files), None) => self::files(files, &at.key("files"), unit, report),
+        (None, None, Some(list)) => self::list(read, list, at, unit, report),
+        (None, None, None) => {
+            let hint = "add `http: { connection: NAME, path: /… }`, `files: { path: in/*.csv }`, or `list: { path: in/*.csv }` for the names alone";
             report.key("read/source", at, "`read` names no source", hint);
+        }
+        _ => {
+            let sources = [
+                ("`http`", read.http.is_some()),
+                ("`files`", read.files.is_some()),
+                ("`list`", read.list.is_some()),
+            ];
+            let sources: Vec<&str> =
+                sources.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect();
+            let message = format!("`read` has {}", sources.join(" and "));
+            report.key("read/source", at, message, "keep one; two sources are two stages");
         }
     }
     format(read, at, report);
@@ -40,7 +48,23 @@ pub(crate) fn check(read: &Read, at: &At, unit: &Names, outline: &Outline, repor
 }
 
 fn format(read: &Read, at: &At, report: &mut Report) {
-    let json = read.format == Format::Json;
+    if read.known_format().is_none() && (read.http.is_some() || read.files.is_some()) {
+        let hint = match &read.files {
+            Some(_) => {
+                "say how the rows are spelt, for example `format: csv`; `path` has no ending that tells"
+            }
+            None => "say how the rows are spelt, for example `format: json`",
+        };
+        report.key("read/format", at, "`format` is missing", hint);
+        return;
+    }
+    let format = read.format();
+    if format.is_columnar() && read.http.is_some() {
+        let hint =
+            "these formats are read from files: fetch the file first, and read it in a stage of its own";
+        report.value("read/format", &at.key("format"), "an API is not read in this format", hint);
+    }
+    let json = format == Format::Json;
     if let Some(path) = &read.rows_at {
         let at = at.key("rows_at");
         if json {
@@ -64,7 +88,7 @@ fn format(read: &Read, at: &At, report: &mut Report) {
     }
     if let Some(csv) = &read.csv {
         let at = at.key("csv");
-        if read.format == Format::Csv {
+        if format == Format::Csv {
             self::csv(csv, &at, report);
         } else {
             report.key(
@@ -124,6 +148,24 @@ fn files(files: &FilesRead, at: &At, unit: &Names, report: &mut Report) {
             &at.key("chunk"),
             "nothing is read by reading no bytes at once",
             "write a size like 256KiB",
+        );
+    }
+}
+
+fn list(read: &Read, list: &ListRead, at: &At, unit: &Names, report: &mut Report) {
+    let at_path = at.key("list").key("path");
+    local_path(&list.path, &at_path, "read/path", report);
+    template::check(&list.path, &at_path, unit, report);
+    if read.format.is_some() {
+        report.key("read/format", &at.key("format"), "a listing has no format", "leave it out");
+    }
+    if !read.columns.is_empty() {
+        let hint = "leave it out; to have fewer columns, write `convert: [ { project: { keep: [path] } } ]`";
+        report.key(
+            "read/columns",
+            &at.key("columns"),
+            "a listing has columns of its own: path, name, size, modified",
+            hint,
         );
     }
 }

@@ -212,6 +212,7 @@ impl CsvFramer {
                 first_row: self.rows_given + 1,
                 first_line: Some(first_line),
                 header: self.header.clone(),
+                batch: None,
             });
         }
         self.rows_given = self.rows;

@@ -32,7 +32,7 @@ pub(super) struct Declared {
 /// `Config` if a declared type is one that JSON is not read into.
 pub(crate) fn decoder(read: &Read) -> Result<Box<dyn Decoder>> {
     let declared = Declared { types: read.columns.clone(), others: read.other_columns };
-    let separator = if read.format == Format::Ndjson { Separator::Line } else { Separator::Comma };
+    let separator = if read.format() == Format::Ndjson { Separator::Line } else { Separator::Comma };
     let decoder = JsonDecoder { declared, separator, current: None };
     let fields = decoder.declared.types.iter();
     let fields: Vec<_> =

@@ -85,6 +85,7 @@ impl LineFramer {
             first_row,
             first_line: None,
             header: None,
+            batch: None,
         });
         self.frame_rows = 0;
     }

@@ -268,6 +268,7 @@ impl RowCutter {
             first_row,
             first_line: None,
             header: None,
+            batch: None,
         });
         self.frame_rows = 0;
     }

@@ -62,6 +62,7 @@ fn rows(read: &Read, text: &str) -> Result<RecordBatch> {
         first_row: 11,
         first_line: None,
         header: None,
+        batch: None,
     };
     let mut decoder = crate::decoder(read)?;
     decoder.set_schema(&decoder.infer(&frame, None)?)?;
@@ -365,6 +366,7 @@ fn a_value_that_does_not_fit_is_named() {
             first_row,
             first_line: None,
             header: None,
+            batch: None,
         };
         let mut decoder = crate::decoder(read).unwrap();
         decode(decoder.as_mut(), &frame(first, 1)).unwrap();
@@ -423,6 +425,7 @@ fn values_without_a_common_type_ask_for_a_declaration() {
         first_row: 1,
         first_line: None,
         header: None,
+        batch: None,
     };
     error(
         crate::decoder(&read).unwrap().infer(&frame, Some(&known)),
@@ -464,7 +467,15 @@ fn broken_rows_are_errors_with_their_place() {
     }
     let mut bytes = br#"{"a":"good"},{"a":"bad "#.to_vec();
     bytes.extend(b"\xff\"}");
-    let frame = Frame { bytes: bytes.into(), rows: 2, page: 1, first_row: 1, first_line: None, header: None };
+    let frame = Frame {
+        bytes: bytes.into(),
+        rows: 2,
+        page: 1,
+        first_row: 1,
+        first_line: None,
+        header: None,
+        batch: None,
+    };
     error(
         decode(crate::decoder(&read(json!({}))).unwrap().as_mut(), &frame),
         "json/syntax",
@@ -528,6 +539,7 @@ fn the_schema_grows_only_where_it_is_new() {
         first_row: 1,
         first_line: None,
         header: None,
+        batch: None,
     };
     let mut schema_after =
         |text: &str| -> Result<SchemaRef> { Ok(decode(decoder.as_mut(), &frame(text))?.schema()) };
@@ -631,7 +643,7 @@ proptest! {
         proptest::sample::select(b"{}[]\",:\\ \n019.-eEtfnu".to_vec()), any::<u8>()], 0..200), chunk in 1usize..50) {
         let _ = batches(&read(json!({})), &bytes, chunk);
         let _ = batches(&read(json!({ "format": "ndjson" })), &bytes, chunk);
-        let frame = Frame { bytes: bytes.into(), rows: 0, page: 1, first_row: 1, first_line: None, header: None };
+        let frame = Frame { bytes: bytes.into(), rows: 0, page: 1, first_row: 1, first_line: None, header: None, batch: None };
         let _ = crate::decoder(&read(json!({ "columns": { "a": "json" } }))).unwrap().infer(&frame, None);
     }
 

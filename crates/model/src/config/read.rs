@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::setting::{ByteSize, ColumnType, Pattern};
 
-/// Where the rows come from, and how they are spelt there. Exactly one of `http` and `files`.
+/// Where the rows come from, and how they are spelt there. Exactly one of `http`, `files` and `list`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Read {
@@ -20,9 +20,16 @@ pub struct Read {
     #[schemars(example = serde_json::json!({ "path": "in/*.csv" }))]
     pub files: Option<FilesRead>,
 
-    /// How the rows are spelt.
+    /// The names of local files, a row each: `path`, `name`, `size` in bytes and `modified`, in the order of the paths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = serde_json::json!({ "path": "in/*.csv" }))]
+    pub list: Option<ListRead>,
+
+    /// How the rows are spelt. Of files it is told from the ending of `path` (`.csv`, `.json`, `.ndjson`, `.jsonl`, `.parquet`,
+    /// `.avro`) where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"csv")]
-    pub format: Format,
+    pub format: Option<Format>,
 
     /// JSON: where the rows are in a page, as keys joined by dots (`data.items`). Without it the page is an array
     /// of rows, or one row.
@@ -51,6 +58,38 @@ pub struct Read {
     pub other_columns: OtherColumns,
 }
 
+impl Read {
+    /// How the rows are spelt: as declared, or as the ending of the path says. `None` if neither does.
+    pub fn known_format(&self) -> Option<Format> {
+        let ending = || self.files.as_ref()?.path.rsplit_once('.').map(|(_, ending)| ending);
+        self.format.or_else(|| self.list.as_ref().map(|_| Format::Ndjson)).or_else(|| match ending()? {
+            "csv" => Some(Format::Csv),
+            "json" => Some(Format::Json),
+            "ndjson" | "jsonl" => Some(Format::Ndjson),
+            "parquet" => Some(Format::Parquet),
+            "avro" => Some(Format::Avro),
+            _ => None,
+        })
+    }
+
+    /// How the rows are spelt. Of a checked flow it is known; elsewhere it is JSON.
+    pub fn format(&self) -> Format {
+        self.known_format().unwrap_or(Format::Json)
+    }
+
+    /// Spells out what follows from the rest: the format, and the columns of a listing.
+    pub fn spell_out(&mut self) {
+        self.format = self.known_format();
+        if self.list.is_some() {
+            let types = [("path", "text"), ("name", "text"), ("size", "int64"), ("modified", "timestamp")];
+            let column =
+                |(name, spelt): (&str, &str)| Some((name.to_owned(), ColumnType::parse(spelt).ok()?));
+            self.columns = types.into_iter().filter_map(column).collect();
+            self.other_columns = OtherColumns::Drop;
+        }
+    }
+}
+
 /// How rows are spelt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -61,6 +100,17 @@ pub enum Format {
     Ndjson,
     /// Delimited text (RFC 4180).
     Csv,
+    /// Apache Parquet. Only of files.
+    Parquet,
+    /// Avro object container files. Only of files.
+    Avro,
+}
+
+impl Format {
+    /// Whether rows are read from any place of a file, as batches of typed columns.
+    pub fn is_columnar(self) -> bool {
+        matches!(self, Self::Parquet | Self::Avro)
+    }
 }
 
 /// What a page without rows at `rows_at` means.
@@ -408,6 +458,19 @@ pub struct FilesRead {
     #[serde(default = "default_chunk")]
     #[schemars(example = &"1MiB", extend("x-unit" = "size"))]
     pub chunk: ByteSize,
+}
+
+/// Which names are listed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListRead {
+    /// A path or a glob, as in `files`. Folders are not listed, nor hidden files that it does not name.
+    #[schemars(example = &"in/**/*.csv")]
+    pub path: String,
+    /// What no match means.
+    #[serde(default)]
+    #[schemars(example = &"empty")]
+    pub no_match: RowsMissing,
 }
 
 fn default_delimiter() -> String {

@@ -5,19 +5,22 @@
 //!
 //! Limits: two chunks of a file are read ahead.
 
-use std::fs::{self, File};
+mod glob;
+pub mod list;
+
+use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dil_model::component::{Body, OpenPage, PageFacts, Requests, Source};
-use dil_model::config::{FilesRead, RowsMissing};
+use dil_model::component::{Body, OpenPage, PageBody, PageFacts, RandomAccess, Requests, Source};
+use dil_model::config::FilesRead;
 use dil_model::secret::SecretStore;
-use dil_model::template::{Escape, Template, Variables};
+use dil_model::template::Variables;
 use dil_model::{Error, ErrorKind, Result};
-use glob::{MatchOptions, Pattern};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -28,6 +31,8 @@ const CHUNKS_AHEAD: usize = 2;
 pub struct FilesSourceSpec {
     /// Which files.
     pub read: FilesRead,
+    /// Whether their format is read from any place of them.
+    pub columnar: bool,
     /// What the unit's templates see.
     pub variables: Variables,
     /// Where `${secret:NAME}` finds its text.
@@ -41,11 +46,7 @@ pub struct FilesSourceSpec {
 /// # Errors
 /// `Config` if the path's template cannot be rendered, `State` if `resume` is not of a file source.
 pub fn source(spec: FilesSourceSpec) -> Result<Box<dyn Source>> {
-    let wrong = |cause: String| Error::new(ErrorKind::Config, "files/path", cause);
-    let template = Template::parse(&spec.read.path).map_err(|cause| wrong(format!("`path`: {cause}")))?;
-    let pattern = template.render(&spec.variables, Escape::FileName, &spec.secrets)?.ok_or_else(|| {
-        wrong(format!("`path: {}` uses a variable that is not defined here", spec.read.path))
-    })?;
+    let pattern = glob::pattern(&spec.read.path, &spec.variables, &spec.secrets)?;
     let reached = match spec.resume {
         None => Reached::default(),
         Some(note) => serde_json::from_value(note).map_err(|cause| {
@@ -57,7 +58,7 @@ pub fn source(spec: FilesSourceSpec) -> Result<Box<dyn Source>> {
             .hint("the unit is read again from its start")
         })?,
     };
-    Ok(Box::new(FilesSource { read: spec.read, pattern, reached, left: None }))
+    Ok(Box::new(FilesSource { read: spec.read, columnar: spec.columnar, pattern, reached, left: None }))
 }
 
 /// How far the reading got.
@@ -71,6 +72,7 @@ struct Reached {
 
 struct FilesSource {
     read: FilesRead,
+    columnar: bool,
     pattern: String,
     reached: Reached,
     /// The paths still to come, the next one last; none before the folder was looked at.
@@ -88,7 +90,10 @@ impl Source for FilesSource {
             self.left = Some(self.list().await?);
         }
         let Some(path) = self.left.as_ref().and_then(|left| left.last()) else { return Ok(None) };
-        let body = body(PathBuf::from(path), self.read.chunk.as_usize().max(1)).await?;
+        let body = match self.columnar {
+            true => PageBody::Random(random(PathBuf::from(path)).await?),
+            false => PageBody::Stream(body(PathBuf::from(path), self.read.chunk.as_usize().max(1)).await?),
+        };
         Ok(Some(OpenPage { number: self.reached.files + 1, label: path.clone(), body }))
     }
 
@@ -116,75 +121,13 @@ impl Source for FilesSource {
 
 impl FilesSource {
     async fn list(&self) -> Result<Vec<String>> {
-        let pattern = self.pattern.clone();
-        let mut paths = blocking(move || matches(&pattern)).await??;
-        if paths.is_empty() && self.read.no_match == RowsMissing::Fail {
-            return Err(Error::new(ErrorKind::Content, "files/no-match", format!("no file matches {}", self.pattern))
-                .hint("check the path, which starts at the current folder unless it starts with /; if there may be none, set `no_match: empty`"));
-        }
+        let mut paths = glob::list(&self.pattern, self.read.no_match).await?;
         if let Some(last) = &self.reached.last {
             paths.retain(|path| path > last);
         }
         paths.sort_unstable_by(|a, b| b.cmp(a));
         Ok(paths)
     }
-}
-
-/// The files that a path or pattern names.
-fn matches(pattern: &str) -> Result<Vec<String>> {
-    let plain = Path::new(pattern);
-    // A name that is there is meant as it is, brackets and all.
-    if plain.is_dir() {
-        return Err(Error::new(ErrorKind::Config, "files/folder", format!("{pattern} is a folder"))
-            .hint(format!("read the files in it with `path: {}/*`", pattern.trim_end_matches('/'))));
-    }
-    if plain.exists() || Pattern::escape(pattern) == pattern {
-        return Ok(if plain.exists() { vec![pattern.to_owned()] } else { Vec::new() });
-    }
-    // Components from the first wildcard on; those before it are meant as they are.
-    let searched = || {
-        plain
-            .components()
-            .map(|part| part.as_os_str().to_string_lossy())
-            .skip_while(|part| !has_wildcard(part))
-    };
-    let dotted: Vec<Pattern> =
-        searched().filter(|part| part.starts_with('.')).filter_map(|part| Pattern::new(&part).ok()).collect();
-    let fixed = plain.components().count() - searched().count();
-    let options = MatchOptions {
-        case_sensitive: true,
-        require_literal_separator: true,
-        // The crate passes hidden entries over even if the pattern starts with a dot; then we sort them out ourselves.
-        require_literal_leading_dot: dotted.is_empty(),
-    };
-    let found = glob::glob_with(pattern, options).map_err(|cause| {
-        Error::new(ErrorKind::Config, "files/pattern", format!("`path: {pattern}` is not a pattern: {cause}"))
-    })?;
-    let mut paths = Vec::new();
-    for path in found {
-        let path = path.map_err(|cause| Error::storage("listing", cause.path(), cause.error()))?;
-        let found = path.components().skip(fixed).map(|part| part.as_os_str().to_string_lossy());
-        let is_passed_over =
-            |part: &str| part.starts_with('.') && !dotted.iter().any(|dotted| dotted.matches(part));
-        if found.into_iter().any(|part| is_passed_over(&part)) {
-            continue;
-        }
-        if fs::metadata(&path).map_err(|cause| Error::storage("looking at", &path, &cause))?.is_file() {
-            paths.push(named(path)?);
-        }
-    }
-    Ok(paths)
-}
-
-fn has_wildcard(part: &str) -> bool {
-    part.contains(['*', '?', '['])
-}
-
-fn named(path: PathBuf) -> Result<String> {
-    path.into_os_string().into_string().map_err(|name| {
-        let message = format!("the file name {} is not UTF-8", name.to_string_lossy());
-        Error::new(ErrorKind::Storage, "files/name", message).hint("rename the file")
-    })
 }
 
 /// The bytes of a file, read on a thread that may wait for the disk.
@@ -202,6 +145,33 @@ async fn body(path: PathBuf, chunk_bytes: usize) -> Result<Body> {
     Ok(Box::pin(futures::stream::unfold(receiver, |mut receiver| async {
         receiver.recv().await.map(|chunk| (chunk, receiver))
     })))
+}
+
+/// A file that is read from any place; its size is what it was when it was opened.
+struct Opened {
+    file: File,
+    bytes: u64,
+}
+
+impl RandomAccess for Opened {
+    fn size(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(into, offset)
+    }
+}
+
+async fn random(path: PathBuf) -> Result<Arc<dyn RandomAccess>> {
+    let opened = path.clone();
+    let (file, length) = blocking(move || open(&opened)).await??;
+    let Some(bytes) = length else {
+        let message =
+            format!("{} is no plain file, and its format is not read from first to last", path.display());
+        return Err(Error::new(ErrorKind::Config, "files/no-file", message));
+    };
+    Ok(Arc::new(Opened { file, bytes }))
 }
 
 /// The file, and its length if it is one that has a length.
