@@ -156,7 +156,7 @@ def main():
             }
             run(bench, options.rounds * (10 if bench.name == "start-up" else 1))
         if "units" in wanted:
-            units.bench(options.bin / "dil", options.values, options.days)
+            units.bench(options.bin, options.values, options.days)
     finally:
         server.terminate()
         server.wait()
