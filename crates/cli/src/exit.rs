@@ -59,7 +59,7 @@ impl Exit {
             Self::Failed => "a unit, a stage or the command failed; what succeeded is recorded",
             Self::Usage => "the command line or the flow file is wrong; nothing was begun",
             Self::Held => "another run of this flow is under way",
-            Self::State => "the ledger is missing, corrupt or of another version",
+            Self::State => "the ledger is missing, corrupt, of another version or out of reach",
             Self::Lost => "another run took this flow over; what was recorded before stays",
             Self::Defect => "a defect in dil (101 as well); please report it",
             Self::Stopped => "stopped by Ctrl-C or SIGTERM; the next run goes on",

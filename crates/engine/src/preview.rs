@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use crate::execute::limiter;
 use crate::run::memory::{Shares, Slots};
 use crate::run::unit::{Port, UnitContext, framer, open_source};
-use crate::run::whole;
+use crate::run::whole::WholePage;
 use crate::run::{row_values, unseen};
 use crate::settings::{Settings, Stop};
 
@@ -228,10 +228,9 @@ async fn first_frames(spec: &UnitSpec, source: &mut dyn Source, rows: usize) -> 
                 framer.end_page(&mut frames).map_err(placed)?
             }
             (PageBody::Random(file), _) => {
-                let mut read = whole::frames(&spec.read, file, limits, page.number);
+                let mut whole = WholePage::read(&spec.read, file, limits, page.number);
                 let mut facts = PageFacts::default();
-                while let Some(frame) = read.recv().await {
-                    let frame = frame.map_err(placed)?;
+                while let Some(frame) = whole.next().await.map_err(placed)? {
                     facts.rows += frame.rows;
                     frames.push(frame);
                     if framed(&frames) > rows as u64 {

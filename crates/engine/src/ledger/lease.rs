@@ -100,15 +100,9 @@ impl Ledger {
 }
 
 impl LeaseGuard {
-    /// Whether the ledger still names us, under our epoch. An expired lease that nobody took is still ours. Nobody takes it
-    /// until the transaction of `session` ends.
-    pub(super) fn is_held(&self, session: &Session<'_>) -> Sql<bool> {
-        let query = match session.dialect().for_update() {
-            "" => "SELECT epoch FROM lease WHERE flow = ?1",
-            _ => "SELECT epoch FROM lease WHERE flow = ?1 FOR UPDATE",
-        };
-        let epoch: Option<u64> = session.first(query, &params![self.flow], |row| row.get(0))?;
-        Ok(epoch == Some(self.epoch))
+    /// The flow that it is about. While the ledger has it under our epoch, an expired lease that nobody took is still ours.
+    pub(super) fn flow(&self) -> &str {
+        &self.flow
     }
 
     /// The error of one who lost it; remembers that it is lost.

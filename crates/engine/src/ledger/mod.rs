@@ -232,13 +232,14 @@ impl Ledger {
         synced: Synced,
         change: impl FnOnce(&Session<'_>) -> Sql<T>,
     ) -> Result<T> {
-        self.transaction(name, synced, |session| {
-            if !lease.is_held(session)? {
-                return Ok(None);
-            }
-            change(session).map(Some)
-        })?
-        .ok_or_else(|| lease.lost())
+        let mut db = self.lock();
+        let held = |session: &Session<'_>, epoch| match epoch == Some(lease.epoch) {
+            true => change(session).map(Some),
+            false => Ok(None),
+        };
+        durable(name, || db.leased(synced, lease.flow(), held))
+            .map_err(|fault| broken(&self.place, &fault))?
+            .ok_or_else(|| lease.lost())
     }
 
     /// Changes the ledger in one transaction, whoever holds the lease.

@@ -21,11 +21,10 @@ use dil_model::template::unit_variables;
 use dil_model::unit::{AttemptId, Counts, Position, UnitReport, UnitSpec};
 use dil_model::{Error, ErrorKind, Result};
 use futures::StreamExt as _;
-use tokio::sync::mpsc;
 
 use super::memory::Shares;
 use super::pipeline::{self, Item, ItemSender, Written};
-use super::whole;
+use super::whole::WholePage;
 use crate::settings::Stop;
 
 /// What a unit may ask of its coordinator.
@@ -169,8 +168,9 @@ impl Reading {
                     self.page(body, framer.as_mut(), sender, &mut held).await
                 }
                 (PageBody::Random(file), None) => {
-                    let frames = whole::frames(&self.spec.read, Arc::clone(&file), limits, page.number);
-                    self.whole_page((file.size(), frames), sender, &mut held).await
+                    let bytes = file.size();
+                    let page = WholePage::read(&self.spec.read, file, limits, page.number);
+                    self.whole_page(page, bytes, sender, &mut held).await
                 }
                 _ => Err(Error::new(
                     ErrorKind::Internal,
@@ -227,13 +227,13 @@ impl Reading {
 
     async fn whole_page(
         &mut self,
-        (bytes, mut frames): (u64, mpsc::Receiver<Result<Frame>>),
+        mut page: WholePage,
+        bytes: u64,
         sender: &ItemSender,
         held: &mut Held,
     ) -> Result<PageFacts> {
         let mut facts = PageFacts::default();
-        while let Some(frame) = frames.recv().await {
-            let frame = frame?;
+        while let Some(frame) = page.next().await? {
             facts.rows += frame.rows;
             held.frames.push(frame);
             held.settle(sender).await?;

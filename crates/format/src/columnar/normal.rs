@@ -56,7 +56,9 @@ enum Way {
     Keep,
     /// Cast, which fails for what does not fit.
     Cast,
-    /// The same, for instants of nanoseconds, if they are whole microseconds.
+    /// Instants as text, in UTC.
+    Instant(TimeUnit),
+    /// A cast, for instants of nanoseconds, if they are whole microseconds.
     Micros,
     /// UUIDs as text.
     Uuid,
@@ -78,7 +80,12 @@ impl Normal {
     pub(super) fn new(field: &Field, declared: Option<&DataType>) -> Result<Self> {
         // As text, every scalar is kept as it is.
         if declared == Some(&DataType::Utf8) && !field.data_type().is_nested() && !is_uuid(field) {
-            return Ok(Self { name: field.name().clone(), target: DataType::Utf8, way: Way::Cast });
+            let way = match field.data_type() {
+                // The name of a zone is only known to us by its offset from UTC, which is how instants are kept anyway.
+                DataType::Timestamp(unit, Some(_)) => Way::Instant(*unit),
+                _ => Way::Cast,
+            };
+            return Ok(Self { name: field.name().clone(), target: DataType::Utf8, way });
         }
         Self::of(field, 0).map_err(|cause| {
             Error::new(ErrorKind::Type, "file/column-type", format!("column `{}`: {cause}", field.name()))
@@ -189,6 +196,10 @@ impl Normal {
         match &self.way {
             Way::Keep => Ok(Arc::clone(array)),
             Way::Cast => cast(array, &self.target),
+            Way::Instant(unit) => {
+                let utc = cast(array, &DataType::Timestamp(*unit, Some(Arc::from("+00:00"))))?;
+                cast(&utc, &self.target)
+            }
             Way::Micros => {
                 let ticks = cast(array, &DataType::Int64)?;
                 let uneven =

@@ -145,6 +145,27 @@ impl Db {
         }
     }
 
+    /// As [`Db::transaction`], by one who holds the lease on `flow`: `change` is told the epoch that the lease has, which stays until
+    /// the transaction ends.
+    pub(super) fn leased<T>(
+        &mut self,
+        synced: Synced,
+        flow: &str,
+        change: impl FnOnce(&Session<'_>, Option<u64>) -> Sql<T>,
+    ) -> Sql<T> {
+        match self {
+            Self::Sqlite { .. } => self.transaction(synced, |session| {
+                let query = "SELECT epoch FROM lease WHERE flow = ?1";
+                let epoch = session.first(query, &params![flow], |row| row.get(0))?;
+                change(session, epoch)
+            }),
+            Self::Remote(remote) => {
+                let epoch = remote.borrow_mut().begin_locking(flow)?;
+                inside(remote, |session| change(session, epoch.and_then(|epoch| u64::try_from(epoch).ok())))
+            }
+        }
+    }
+
     /// Changes the database in one transaction, which is undone if `change` fails.
     pub(super) fn transaction<T>(
         &mut self,
@@ -171,6 +192,11 @@ impl Db {
 
 fn within<T>(remote: &RefCell<Remote>, access: Access, work: impl FnOnce(&Session<'_>) -> Sql<T>) -> Sql<T> {
     remote.borrow_mut().begin(access)?;
+    inside(remote, work)
+}
+
+/// Does `work` in the transaction that has begun, and ends it.
+fn inside<T>(remote: &RefCell<Remote>, work: impl FnOnce(&Session<'_>) -> Sql<T>) -> Sql<T> {
     let unwound = HangUp(remote);
     let done = work(&Session::Remote(remote));
     std::mem::forget(unwound);
