@@ -130,13 +130,24 @@ impl FilesSource {
     }
 }
 
-/// The bytes of a file, read on a thread that may wait for the disk.
+/// The bytes of a file, read on a thread that may wait for the disk; those of a small one at once.
 async fn body(path: PathBuf, chunk_bytes: usize) -> Result<Body> {
     let opened = path.clone();
-    let (file, length) = blocking(move || open(&opened)).await??;
+    let begin = move || {
+        let (mut file, length) = open(&opened)?;
+        let is_small = length.is_some_and(|length| length < chunk_bytes as u64);
+        let first = is_small.then(|| next_chunk(&mut file, &opened, chunk_bytes, length)).transpose()?;
+        Ok::<_, Error>((file, length, first))
+    };
+    let (file, length, first) = blocking(begin).await??;
+    if let Some(first) = first.as_ref().filter(|first| first.len() < chunk_bytes) {
+        is_whole(&path, length, first.len() as u64)?;
+        let chunks = (!first.is_empty()).then(|| Ok(first.clone()));
+        return Ok(Box::pin(futures::stream::iter(chunks)));
+    }
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || {
-        let read = read(file, length, &path, chunk_bytes, &sender);
+        let read = read(file, (length, first), &path, chunk_bytes, &sender);
         if let Err(error) = read {
             // Nobody is left to be told if the reader is gone.
             let _ = sender.blocking_send(Err(error));
@@ -184,29 +195,45 @@ fn open(path: &Path) -> Result<(File, Option<u64>)> {
 
 fn read(
     mut file: File,
-    length: Option<u64>,
+    (length, first): (Option<u64>, Option<Bytes>),
     path: &Path,
     chunk_bytes: usize,
     chunks: &mpsc::Sender<Result<Bytes>>,
 ) -> Result<()> {
     let mut count = 0u64;
+    let mut next = first;
     loop {
-        let mut chunk = Vec::with_capacity(chunk_bytes);
-        let read = file.by_ref().take(chunk_bytes as u64).read_to_end(&mut chunk);
-        let size = read.map_err(|cause| Error::storage("reading", path, &cause))?;
-        if size == 0 {
-            break;
+        let chunk = match next.take() {
+            Some(chunk) => chunk,
+            None => next_chunk(&mut file, path, chunk_bytes, None)?,
+        };
+        if chunk.is_empty() {
+            return is_whole(path, length, count);
         }
-        count += size as u64;
-        if chunks.blocking_send(Ok(chunk.into())).is_err() {
+        count += chunk.len() as u64;
+        if chunks.blocking_send(Ok(chunk)).is_err() {
             return Ok(());
         }
     }
+}
+
+/// The next bytes of a file: as many as a chunk has, or all that there are.
+fn next_chunk(file: &mut File, path: &Path, chunk_bytes: usize, expected: Option<u64>) -> Result<Bytes> {
+    // One more than is expected, so that the end is seen without growing.
+    let expected =
+        expected.and_then(|bytes| usize::try_from(bytes).ok()).map_or(chunk_bytes, |bytes| bytes + 1);
+    let mut chunk = Vec::with_capacity(expected.min(chunk_bytes));
+    let read = file.take(chunk_bytes as u64).read_to_end(&mut chunk);
+    read.map_err(|cause| Error::storage("reading", path, &cause))?;
+    Ok(chunk.into())
+}
+
+fn is_whole(path: &Path, length: Option<u64>, read: u64) -> Result<()> {
     match length {
-        Some(length) if count < length => Err(Error::new(
+        Some(length) if read < length => Err(Error::new(
             ErrorKind::Truncated,
             "files/truncated",
-            format!("{} had {length} bytes when it was opened and ended after {count}", path.display()),
+            format!("{} had {length} bytes when it was opened and ended after {read}", path.display()),
         )
         .hint("something is writing to the file; run again when it is done")),
         _ => Ok(()),
